@@ -1,0 +1,197 @@
+// Package durable changes files so that what it reported done survives power loss.
+//
+// A file is written in this order, and no other (see open(2), rename(2), fsync(2)):
+//
+//	open    PATH.tmp-RANDOM   same folder as PATH
+//	write   PATH.tmp-RANDOM
+//	fsync   PATH.tmp-RANDOM   content reaches the disk before its name does
+//	rename  PATH.tmp-RANDOM → PATH
+//	fsync   the folder        the name reaches the disk
+//
+// Until the rename nothing has changed; after an error from the last step
+// either the old or the new content may be found. Leftover .tmp- files are
+// never read and are removed by [Disk.Reap].
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Disk is the way to the disk. Its zero value, and nil, is the real one.
+type Disk struct {
+	// Step, if set, is called before each step with its name ("open",
+	// "write", "fsync", "rename", "syncdir", "mkdir", "link", "symlink",
+	// "remove") and path; an error from it is returned in place of doing the
+	// step. Tests stop, fail or kill there.
+	Step func(op, path string) error
+}
+
+func (d *Disk) step(op, path string) error {
+	if d == nil || d.Step == nil {
+		return nil
+	}
+	return d.Step(op, path)
+}
+
+// WriteFile replaces path by data, whole or not at all. perm is set as given,
+// whatever the umask.
+func (d *Disk) WriteFile(path string, data []byte, perm fs.FileMode) error {
+	f, err := d.Create(path, perm)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		f.Abort()
+		return err
+	}
+	return f.Commit()
+}
+
+// Rename moves old to new and syncs both folders. What old holds must have
+// been synced before.
+func (d *Disk) Rename(old, new string) error {
+	if err := d.step("rename", new); err != nil {
+		return err
+	}
+	if err := os.Rename(old, new); err != nil {
+		return err
+	}
+	if err := d.SyncDir(filepath.Dir(new)); err != nil {
+		return err
+	}
+	if filepath.Dir(old) == filepath.Dir(new) {
+		return nil
+	}
+	return d.SyncDir(filepath.Dir(old))
+}
+
+// Link makes new a second name of the file old. The caller syncs the folder.
+func (d *Disk) Link(old, new string) error {
+	if err := d.step("link", new); err != nil {
+		return err
+	}
+	return os.Link(old, new)
+}
+
+// Symlink makes path a symbolic link to target, replacing what was there in
+// one step, and syncs the folder.
+func (d *Disk) Symlink(target, path string) error {
+	if err := d.step("symlink", path); err != nil {
+		return err
+	}
+	tmp := tempName(path)
+	if err := os.Symlink(target, tmp); err != nil {
+		return err
+	}
+	if err := d.Rename(tmp, path); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return nil
+}
+
+// MkdirAll makes path and its missing parents and syncs each folder that
+// gained an entry.
+func (d *Disk) MkdirAll(path string, perm fs.FileMode) error {
+	if st, err := os.Stat(path); err == nil {
+		if !st.IsDir() {
+			return fmt.Errorf("%s is there and is no folder", path)
+		}
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := d.MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := d.step("mkdir", path); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return d.SyncDir(parent)
+}
+
+// RemoveAll removes path and all below it, then syncs its folder. A path that
+// is not there is no error.
+func (d *Disk) RemoveAll(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := d.step("remove", path); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// SyncDir makes the names in a folder durable.
+func (d *Disk) SyncDir(path string) error {
+	if err := d.step("syncdir", path); err != nil {
+		return err
+	}
+	return syncPath(path)
+}
+
+// SyncTree makes all files and folders below and at path durable. It is for
+// content whose writer is not known to have synced it.
+func (d *Disk) SyncTree(path string) error {
+	return filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.IsDir():
+			return d.SyncDir(p)
+		case e.Type().IsRegular():
+			if err := d.step("fsync", p); err != nil {
+				return err
+			}
+			return syncPath(p)
+		}
+		return nil
+	})
+}
+
+// Reap removes what an interrupted write left in the folder dir. Only the
+// holder of the lock over dir may call it.
+func (d *Disk) Reap(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.Contains(e.Name(), tempMark) {
+			if err := d.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const tempMark = ".tmp-"
+
+func tempName(path string) string { return path + tempMark + rand.Text()[:10] }
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	return errors.Join(err, f.Close())
+}

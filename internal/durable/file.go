@@ -1,0 +1,75 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File is a file being written beside its final name. Either Commit or Abort
+// ends it.
+type File struct {
+	disk *Disk
+	f    *os.File
+	path string
+}
+
+// Create begins to write path. Nothing is seen at path before Commit.
+func (d *Disk) Create(path string, perm fs.FileMode) (*File, error) {
+	if err := d.step("open", path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(tempName(path), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(perm); err != nil {
+		f.Close()
+		os.Remove(f.Name())
+		return nil, err
+	}
+	return &File{disk: d, f: f, path: path}, nil
+}
+
+func (f *File) Write(p []byte) (int, error) {
+	if err := f.disk.step("write", f.path); err != nil {
+		return 0, err
+	}
+	return f.f.Write(p)
+}
+
+// Name is where the content stands until Commit.
+func (f *File) Name() string { return f.f.Name() }
+
+// ReadAt reads back what was written.
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+// Commit gives the file its name. If it returns nil, path holds the new
+// content even after power loss. On an error it may hold the old or the new
+// content, each whole.
+func (f *File) Commit() error {
+	if err := f.disk.step("fsync", f.path); err != nil {
+		f.Abort()
+		return err
+	}
+	if err := errors.Join(f.f.Sync(), f.f.Close()); err != nil {
+		os.Remove(f.f.Name())
+		return err
+	}
+	if err := f.disk.step("rename", f.path); err != nil {
+		os.Remove(f.f.Name())
+		return err
+	}
+	if err := os.Rename(f.f.Name(), f.path); err != nil {
+		os.Remove(f.f.Name())
+		return err
+	}
+	return f.disk.SyncDir(filepath.Dir(f.path))
+}
+
+// Abort drops what was written. After Commit it does nothing.
+func (f *File) Abort() {
+	f.f.Close()
+	os.Remove(f.f.Name())
+}
