@@ -1,0 +1,95 @@
+package event
+
+import "strings"
+
+// The codes.
+const (
+	AgentStarted             Code = "AgentStarted"
+	AgentStopped             Code = "AgentStopped"
+	UpdateStarted            Code = "UpdateStarted"
+	UpdateFinished           Code = "UpdateFinished"
+	UpdateFailed             Code = "UpdateFailed"
+	UpdateStopped            Code = "UpdateStopped"
+	NothingNew               Code = "NothingNew"
+	BasesUpdated             Code = "BasesUpdated"
+	BaseUpdateFailed         Code = "BaseUpdateFailed"
+	BaseRefused              Code = "BaseRefused"
+	BaseRolledBack           Code = "BaseRolledBack"
+	BaseReleased             Code = "BaseReleased"
+	BaseConfirmed            Code = "BaseConfirmed"
+	BaseDamaged              Code = "BaseDamaged"
+	BaseHeld                 Code = "BaseHeld"
+	BasesAreUpToDate         Code = "BasesAreUpToDate"
+	BasesAreOutOfDate        Code = "BasesAreOutOfDate"
+	BasesAreTotallyOutOfDate Code = "BasesAreTotallyOutOfDate"
+	WithoutBases             Code = "WithoutBases"
+	SourceFailed             Code = "SourceFailed"
+	SourceBehind             Code = "SourceBehind"
+	SourceHostile            Code = "SourceHostile"
+	MetadataExpired          Code = "MetadataExpired"
+	DeltaFailed              Code = "DeltaFailed"
+	ClockBehind              Code = "ClockBehind"
+	PublishedInFuture        Code = "PublishedInFuture"
+	SettingsLoaded           Code = "SettingsLoaded"
+	SettingsRefused          Code = "SettingsRefused"
+	EngineFailed             Code = "EngineFailed"
+	DiskFull                 Code = "DiskFull"
+	StateDamaged             Code = "StateDamaged"
+	EventsLost               Code = "EventsLost"
+)
+
+// Table lists every event there is.
+var Table = []Kind{
+	{AgentStarted, Info, "agent {version} started", ""},
+	{AgentStopped, Info, "agent stopped", ""},
+	{UpdateStarted, Info, "update started ({why})", ""},
+	{UpdateFinished, Info, "update finished: {result}, {bytes} bytes fetched", ""},
+	{UpdateFailed, Error, "update failed: {error}", "the installed bases stay in use; see freshet status and freshet events"},
+	{UpdateStopped, Warning, "update stopped before its end: {error}", "the installed bases stay in use; the next run goes on from what was fetched"},
+	{NothingNew, Info, "nothing new at {source}", ""},
+	{BasesUpdated, Info, "bases updated: {bases}", ""},
+	{BaseUpdateFailed, Error, "base {base} could not be updated to version {version}: {error}", "the installed version stays in use"},
+	{BaseRefused, Error, "base {base} version {version} was refused: {error}", "the installed version stays in use; tell the publisher"},
+	{BaseRolledBack, Warning, "base {base} rolled back from version {from} to {to}: {error}", "it is kept until a newer version; freshet bases release {base} allows version {from} again"},
+	{BaseReleased, Info, "base {base}: version {version} may be installed again", ""},
+	{BaseConfirmed, Info, "base {base} version {version} confirmed", ""},
+	{BaseDamaged, Critical, "base {base} version {version} is damaged: {error}", "run freshet update to fetch it again"},
+	{BaseHeld, Info, "base {base} stays at version {version}: {left} is held back ({error})", "freshet bases release {base} allows it again"},
+	{BasesAreUpToDate, Info, "bases are up to date again", ""},
+	{BasesAreOutOfDate, Warning, "bases are out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},
+	{BasesAreTotallyOutOfDate, Critical, "bases are totally out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},
+	{WithoutBases, Warning, "running without databases", "set sources and bases in the settings, then run freshet update"},
+	{SourceFailed, Warning, "source {source} failed: {error}", "the next source is asked; check its address, the network and the proxy"},
+	{SourceBehind, Info, "source {source} is behind what was seen before: {error}", "the next source is asked; a mirror that stays behind needs its administrator"},
+	{SourceHostile, Critical, "source {source} offers what must not be trusted: {error}", "nothing of it was installed; tell the publisher and do not use this mirror"},
+	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; the publisher must sign again"},
+	{DeltaFailed, Warning, "delta of base {base} from version {from} to {to} failed: {error}", "the next best way is taken"},
+	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock"},
+	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
+	{SettingsLoaded, Info, "settings loaded from {file}", ""},
+	{SettingsRefused, Error, "settings in {file} were refused, the old ones stay in force: {error}", "mend the file; freshet settings check FILE tries it"},
+	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see the command in the settings"},
+	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space; the installed bases stay in use"},
+	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
+	{EventsLost, Warning, "older events were dropped to keep the log within its bound", ""},
+}
+
+func kindOf(c Code) Kind {
+	for _, k := range Table {
+		if k.Code == c {
+			return k
+		}
+	}
+	return Kind{Code: c, Severity: Error, Text: string(c)}
+}
+
+func fill(s string, fields map[string]string) string {
+	if s == "" {
+		return ""
+	}
+	pairs := make([]string, 0, 2*len(fields))
+	for k, v := range fields {
+		pairs = append(pairs, "{"+k+"}", v)
+	}
+	return strings.NewReplacer(pairs...).Replace(s)
+}
