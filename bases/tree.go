@@ -1,0 +1,161 @@
+package bases
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The image of a tree is an index of its files, then their contents in the
+// same order, nothing between or behind:
+//
+//	freshet-tree 1\n
+//	- 1234 dir/name\n        mode ("-", or "x" for executable), bytes, path
+//	x 17 other\n             ascending by the bytes of the path
+//	\n                       an empty line ends the index
+//	…1234 bytes……17 bytes…
+//
+// Paths are relative, UTF-8 in normalization form C, and made of parts that
+// are neither empty, "." nor "..", without control characters. No two are
+// equal when case is folded, none is a folder of another. Empty folders,
+// links and owners are not part of an image.
+const treeMagic = "freshet-tree 1\n"
+
+// Bounds of a tree's index, so that a hostile image cannot fill the memory.
+const (
+	maxTreeIndex = 32 << 20
+	maxTreePath  = 1024
+)
+
+type treeEntry struct {
+	path string
+	exec bool
+	size int64
+}
+
+func (e treeEntry) line() string {
+	mode := "-"
+	if e.exec {
+		mode = "x"
+	}
+	return mode + " " + strconv.FormatInt(e.size, 10) + " " + e.path + "\n"
+}
+
+// formatTree gives the index of entries, which it sorts.
+func formatTree(entries []treeEntry) ([]byte, error) {
+	slices.SortFunc(entries, func(a, b treeEntry) int { return strings.Compare(a.path, b.path) })
+	if err := checkTree(entries); err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	b.WriteString(treeMagic)
+	for _, e := range entries {
+		b.WriteString(e.line())
+	}
+	b.WriteByte('\n')
+	if b.Len() > maxTreeIndex {
+		return nil, fmt.Errorf("index of the tree is %d bytes, the most is %d", b.Len(), maxTreeIndex)
+	}
+	return b.Bytes(), nil
+}
+
+// parseTree reads an index. There is one way only to write an index.
+func parseTree(index []byte) ([]treeEntry, error) {
+	rest, ok := bytes.CutPrefix(index, []byte(treeMagic))
+	if !ok {
+		return nil, errors.New("the image is no tree of format 1")
+	}
+	var entries []treeEntry
+	for {
+		line, after, ok := bytes.Cut(rest, []byte("\n"))
+		if !ok {
+			return nil, errors.New("the index of the tree is cut off")
+		}
+		rest = after
+		if len(line) == 0 {
+			break
+		}
+		e, err := parseTreeLine(string(line))
+		if err != nil {
+			return nil, err
+		}
+		if n := len(entries); n > 0 && entries[n-1].path >= e.path {
+			return nil, fmt.Errorf("tree: %q stands out of order", e.path)
+		}
+		entries = append(entries, e)
+	}
+	if len(rest) != 0 {
+		return nil, errors.New("bytes behind the index of the tree")
+	}
+	return entries, checkTree(entries)
+}
+
+func parseTreeLine(line string) (treeEntry, error) {
+	mode, rest, ok1 := strings.Cut(line, " ")
+	size, name, ok2 := strings.Cut(rest, " ")
+	n, err := strconv.ParseInt(size, 10, 64)
+	e := treeEntry{path: name, exec: mode == "x", size: n}
+	if !ok1 || !ok2 || err != nil || n < 0 || e.line() != line+"\n" {
+		return e, fmt.Errorf("tree: %q is no entry", line)
+	}
+	return e, nil
+}
+
+// checkTree refuses paths that climb out, clash, or mean different files on
+// different systems.
+func checkTree(entries []treeEntry) error {
+	if len(entries) == 0 {
+		return errors.New("the tree has no files")
+	}
+	fold := cases.Fold()
+	seen := make(map[string]string, len(entries))
+	files := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if err := checkTreePath(e.path); err != nil {
+			return err
+		}
+		files[e.path] = true
+		for p := e.path; p != "."; p = path.Dir(p) {
+			key := norm.NFC.String(fold.String(p))
+			if other, ok := seen[key]; ok && other != p {
+				return fmt.Errorf("tree: %q and %q differ by case alone", other, p)
+			} else if ok && p != e.path {
+				break // its parents have been seen with it
+			}
+			seen[key] = p
+		}
+	}
+	for _, e := range entries {
+		for p := path.Dir(e.path); p != "."; p = path.Dir(p) {
+			if files[p] {
+				return fmt.Errorf("tree: %q is both a file and a folder", p)
+			}
+		}
+	}
+	return nil
+}
+
+func checkTreePath(p string) error {
+	if len(p) > maxTreePath {
+		return fmt.Errorf("tree: a path of %d bytes, the most is %d", len(p), maxTreePath)
+	}
+	if err := checkText(p); err != nil {
+		return fmt.Errorf("tree: %w", err)
+	}
+	if !norm.NFC.IsNormalString(p) {
+		return fmt.Errorf("tree: %q is not in Unicode normalization form C", p)
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if part == "" || part == "." || part == ".." || len(part) > 255 {
+			return fmt.Errorf("tree: %q is no path within the tree", p)
+		}
+	}
+	return nil
+}
