@@ -1,0 +1,234 @@
+// Package rollback holds what an endpoint runs, as numbered generations, and
+// the way back from one that does not work.
+//
+// A generation is everything an update can change. Exactly one is current;
+// state.json says which, and its replacement is the one commit point:
+//
+//	      Switch            Confirm
+//	good ───────► trial ───────────► good (the old one becomes previous)
+//	  ▲             │
+//	  └──── Revert ─┘  and what was new in it is quarantined
+//
+// State is a value and its changes are pure functions; [Store] keeps it.
+package rollback
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// StateFormat is the format of state.json that this code writes.
+const StateFormat = 1
+
+// MaxBadEnds is how often a trial may end badly (a crash, not an orderly
+// stop) before what it tried is quarantined.
+const MaxBadEnds = 3
+
+// State says which generations matter. 0 is no generation.
+type State struct {
+	Format     int         `json:"format"`
+	Current    int         `json:"current"`  // what runs
+	Good       int         `json:"good"`     // the newest confirmed
+	Previous   int         `json:"previous"` // the confirmed one before it
+	Last       int         `json:"last"`     // the highest number ever given
+	BadEnds    int         `json:"bad_ends,omitempty"`
+	Quarantine []Withdrawn `json:"quarantine,omitempty"`
+}
+
+// Withdrawn is a version that is not to be installed again, nor any below it,
+// until a newer one comes or a person releases it.
+type Withdrawn struct {
+	Base    string    `json:"base"`
+	Version int64     `json:"version"`
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"`
+	ByHand  bool      `json:"by_hand,omitempty"` // an operator rolled back
+}
+
+// OnTrial reports whether the current generation is not yet confirmed.
+func (s State) OnTrial() bool { return s.Current != s.Good }
+
+// Switch makes generation n the current one, on trial.
+func (s State) Switch(n int) (State, error) {
+	if n <= 0 || n > s.Last {
+		return s, fmt.Errorf("switch to generation %d: the last one made is %d", n, s.Last)
+	}
+	if s.Current != n {
+		s.BadEnds = 0
+	}
+	s.Current = n
+	return s, nil
+}
+
+// Confirm ends the trial well: the current generation is good.
+func (s State) Confirm() State {
+	if !s.OnTrial() {
+		return s
+	}
+	s.Previous, s.Good, s.BadEnds = s.Good, s.Current, 0
+	return s
+}
+
+// Revert ends the trial badly: the good generation is current again and what
+// the trial brought is withdrawn.
+func (s State) Revert(gone ...Withdrawn) State {
+	s.Current, s.BadEnds = s.Good, 0
+	return s.Withdraw(gone...)
+}
+
+// Suspend makes the good generation current without a judgement, as after a
+// boot: the trial may be taken up again.
+func (s State) Suspend() State {
+	s.Current = s.Good
+	return s
+}
+
+// BadEnd counts a bad end of the trial.
+func (s State) BadEnd() State {
+	s.BadEnds++
+	return s
+}
+
+// Withdraw adds to the quarantine, one entry a base and version.
+func (s State) Withdraw(gone ...Withdrawn) State {
+	s.Quarantine = slices.Clone(s.Quarantine)
+	for _, w := range gone {
+		s.Quarantine = slices.DeleteFunc(s.Quarantine, func(o Withdrawn) bool {
+			return o.Base == w.Base && o.Version == w.Version
+		})
+		s.Quarantine = append(s.Quarantine, w)
+	}
+	return s
+}
+
+// Release takes all of a base's versions out of the quarantine and says which.
+func (s State) Release(base string) (State, []Withdrawn) {
+	var out []Withdrawn
+	var keep []Withdrawn
+	for _, w := range s.Quarantine {
+		if w.Base == base {
+			out = append(out, w)
+		} else {
+			keep = append(keep, w)
+		}
+	}
+	s.Quarantine = keep
+	return s, out
+}
+
+// Held says whether version of base is held back, and by what. A version left
+// by hand holds back all up to it; one that failed holds back itself alone.
+func (s State) Held(base string, version int64) (Withdrawn, bool) {
+	for _, w := range s.Quarantine {
+		if w.Base == base && (w.Version == version || w.ByHand && version <= w.Version) {
+			return w, true
+		}
+	}
+	return Withdrawn{}, false
+}
+
+// Forget drops what a confirmed newer version of a base has made moot.
+func (s State) Forget(confirmed map[string]Ref) State {
+	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool {
+		return confirmed[w.Base].Version > w.Version
+	})
+	return s
+}
+
+// Check says in what way s cannot be.
+func (s State) Check() error {
+	switch {
+	case s.Format > StateFormat:
+		return fmt.Errorf("format %d was written by a newer agent; this one reads up to %d", s.Format, StateFormat)
+	case s.Format < 1:
+		return fmt.Errorf("format %d", s.Format)
+	case min(s.Current, s.Good, s.Previous) < 0, max(s.Current, s.Good, s.Previous) > s.Last:
+		return fmt.Errorf("generations %d, %d, %d of %d", s.Current, s.Good, s.Previous, s.Last)
+	}
+	return nil
+}
+
+// Ref is a version of a base within a generation.
+type Ref struct {
+	Version   int64     `json:"version"`
+	Published time.Time `json:"published"`
+	Dir       string    `json:"dir"`      // below bases/NAME/
+	Image     string    `json:"image"`    // SHA-256 of the image, hexadecimal
+	Manifest  string    `json:"manifest"` // SHA-256 of the manifest, kept at manifests/SHA256.json
+}
+
+// Generation is everything that an update can change.
+type Generation struct {
+	Number   int            `json:"number"`
+	Made     time.Time      `json:"made"`
+	Why      string         `json:"why"` // "update", "rollback", …
+	Bases    map[string]Ref `json:"bases"`
+	Settings string         `json:"settings,omitempty"` // SHA-256 of the settings in force
+	Firewall string         `json:"firewall,omitempty"` // mechanism
+}
+
+// With gives a copy in which the bases named in refs are replaced.
+func (g Generation) With(refs map[string]Ref) Generation {
+	all := maps.Clone(g.Bases)
+	if all == nil {
+		all = map[string]Ref{}
+	}
+	maps.Copy(all, refs)
+	g.Bases = all
+	return g
+}
+
+// Changed names the bases, sorted, whose version differs from that in old.
+func (g Generation) Changed(old Generation) []string {
+	var names []string
+	for name, ref := range g.Bases {
+		if old.Bases[name].Dir != ref.Dir {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Before finds the newest version of base below the one in g among older
+// generations: what a rollback of that base returns to.
+func Before(g Generation, base string, others []Generation) (Ref, bool) {
+	var best Ref
+	now, ok := g.Bases[base]
+	for _, o := range others {
+		ref, had := o.Bases[base]
+		if ok && had && ref.Version < now.Version && ref.Version > best.Version {
+			best = ref
+		}
+	}
+	return best, best.Version > 0
+}
+
+// Keep lists the generations that must stay: current, good, previous, and for
+// each base of the current one the newest holding the version before.
+func (s State) Keep(all []Generation) []int {
+	keep := map[int]bool{s.Current: true, s.Good: true, s.Previous: true}
+	var current Generation
+	for _, g := range all {
+		if g.Number == s.Good {
+			current = g
+		}
+	}
+	for base := range current.Bases {
+		before, ok := Before(current, base, all)
+		if !ok {
+			continue
+		}
+		newest := 0
+		for _, g := range all {
+			if g.Bases[base].Dir == before.Dir {
+				newest = max(newest, g.Number)
+			}
+		}
+		keep[newest] = true
+	}
+	delete(keep, 0)
+	return slices.Sorted(maps.Keys(keep))
+}

@@ -1,0 +1,194 @@
+package rollback
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/freshet/freshet/internal/durable"
+)
+
+// Store keeps the state and the generations in the agent's state folder. One
+// process at a time may change it; whoever does holds the folder's lock.
+type Store struct {
+	Dir  string
+	Disk *durable.Disk
+}
+
+// maxFile bounds what is read of the store's own files.
+const maxFile = 16 << 20
+
+// DamagedError says that the state is there and cannot be read. That is not
+// "no state".
+type DamagedError struct {
+	Path string
+	Err  error
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Path, e.Err) }
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Load reads the state. Where there is none yet it gives the empty one; one
+// that cannot be read is a [*DamagedError].
+func (s Store) Load() (State, error) {
+	st := State{Format: StateFormat}
+	path := filepath.Join(s.Dir, "state.json")
+	data, err := readBounded(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, nil
+	}
+	if err != nil {
+		return st, &DamagedError{path, err}
+	}
+	var read State
+	if err := json.Unmarshal(data, &read); err != nil {
+		return st, &DamagedError{path, err}
+	}
+	if err := read.Check(); err != nil {
+		return st, &DamagedError{path, err}
+	}
+	return read, nil
+}
+
+// Save commits st. If it returns nil, st holds even after power loss. On an
+// error either the old or the new state may be found; the caller loads again.
+func (s Store) Save(st State) error {
+	if err := st.Check(); err != nil {
+		return fmt.Errorf("saving the state: %w", err)
+	}
+	if err := s.syncAgain(st); err != nil {
+		return fmt.Errorf("saving the state: %w", err)
+	}
+	data, err := json.MarshalIndent(st, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := s.Disk.WriteFile(filepath.Join(s.Dir, "state.json"), append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("saving the state: %w", err)
+	}
+	return nil
+}
+
+// syncAgain syncs the folders that lead to the current generation: a run that
+// was killed may have left their names in the page cache alone.
+func (s Store) syncAgain(st State) error {
+	if st.Current == 0 {
+		return nil
+	}
+	for _, dir := range []string{s.genDir(st.Current), filepath.Join(s.Dir, "generations"), s.Dir} {
+		if err := s.Disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Make writes a new generation with the next number and gives the state that
+// knows it. Nothing refers to the generation until that state is saved.
+func (s Store) Make(st State, g Generation) (State, Generation, error) {
+	st.Last = max(st.Last, s.highest()) + 1
+	g.Number = st.Last
+	dir := s.genDir(g.Number)
+	if err := s.Disk.MkdirAll(dir, 0o755); err != nil {
+		return st, g, fmt.Errorf("making generation %d: %w", g.Number, err)
+	}
+	data, err := json.MarshalIndent(g, "", "  ")
+	if err != nil {
+		return st, g, err
+	}
+	if err := s.Disk.WriteFile(filepath.Join(dir, "generation.json"), append(data, '\n'), 0o644); err != nil {
+		return st, g, fmt.Errorf("making generation %d: %w", g.Number, err)
+	}
+	return st, g, nil
+}
+
+// Generation reads generation n; 0 is the empty one.
+func (s Store) Generation(n int) (Generation, error) {
+	if n == 0 {
+		return Generation{}, nil
+	}
+	path := filepath.Join(s.genDir(n), "generation.json")
+	data, err := readBounded(path)
+	if err != nil {
+		return Generation{}, &DamagedError{path, err}
+	}
+	var g Generation
+	if err := json.Unmarshal(data, &g); err != nil {
+		return Generation{}, &DamagedError{path, err}
+	}
+	if g.Number != n {
+		return Generation{}, &DamagedError{path, fmt.Errorf("it says generation %d", g.Number)}
+	}
+	return g, nil
+}
+
+// Generations reads all that can be read, ascending.
+func (s Store) Generations() []Generation {
+	var all []Generation
+	for _, n := range s.numbers() {
+		if g, err := s.Generation(n); err == nil {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// Prune removes the generations that st does not keep.
+func (s Store) Prune(st State) error {
+	keep := st.Keep(s.Generations())
+	for _, n := range s.numbers() {
+		if slices.Contains(keep, n) {
+			continue
+		}
+		if err := s.Disk.RemoveAll(s.genDir(n)); err != nil {
+			return fmt.Errorf("removing generation %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func (s Store) genDir(n int) string {
+	return filepath.Join(s.Dir, "generations", fmt.Sprintf("%06d", n))
+}
+
+func (s Store) numbers() []int {
+	entries, _ := os.ReadDir(filepath.Join(s.Dir, "generations"))
+	var all []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n > 0 {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (s Store) highest() int {
+	all := s.numbers()
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1]
+}
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	return data, nil
+}
