@@ -29,11 +29,12 @@ const MaxBadEnds = 3
 // State says which generations matter. 0 is no generation.
 type State struct {
 	Format     int         `json:"format"`
-	Current    int         `json:"current"`  // what runs
-	Good       int         `json:"good"`     // the newest confirmed
-	Previous   int         `json:"previous"` // the confirmed one before it
-	Last       int         `json:"last"`     // the highest number ever given
-	BadEnds    int         `json:"bad_ends,omitempty"`
+	Current    int         `json:"current"`            // what runs
+	Good       int         `json:"good"`               // the newest confirmed
+	Previous   int         `json:"previous"`           // the confirmed one before it
+	Last       int         `json:"last"`               // the highest number ever given
+	Trial      int         `json:"trial,omitempty"`    // the newest put on trial
+	BadEnds    int         `json:"bad_ends,omitempty"` // of that trial
 	Quarantine []Withdrawn `json:"quarantine,omitempty"`
 }
 
@@ -55,8 +56,8 @@ func (s State) Switch(n int) (State, error) {
 	if n <= 0 || n > s.Last {
 		return s, fmt.Errorf("switch to generation %d: the last one made is %d", n, s.Last)
 	}
-	if s.Current != n {
-		s.BadEnds = 0
+	if s.Trial != n {
+		s.Trial, s.BadEnds = n, 0
 	}
 	s.Current = n
 	return s, nil
@@ -67,14 +68,14 @@ func (s State) Confirm() State {
 	if !s.OnTrial() {
 		return s
 	}
-	s.Previous, s.Good, s.BadEnds = s.Good, s.Current, 0
+	s.Previous, s.Good, s.Trial, s.BadEnds = s.Good, s.Current, 0, 0
 	return s
 }
 
 // Revert ends the trial badly: the good generation is current again and what
 // the trial brought is withdrawn.
 func (s State) Revert(gone ...Withdrawn) State {
-	s.Current, s.BadEnds = s.Good, 0
+	s.Current, s.Trial, s.BadEnds = s.Good, 0, 0
 	return s.Withdraw(gone...)
 }
 
@@ -206,10 +207,11 @@ func Before(g Generation, base string, others []Generation) (Ref, bool) {
 	return best, best.Version > 0
 }
 
-// Keep lists the generations that must stay: current, good, previous, and for
+// Keep lists the generations that must stay: current, good, previous, the one
+// whose trial may be taken up again, and for
 // each base of the current one the newest holding the version before.
 func (s State) Keep(all []Generation) []int {
-	keep := map[int]bool{s.Current: true, s.Good: true, s.Previous: true}
+	keep := map[int]bool{s.Current: true, s.Good: true, s.Previous: true, s.Trial: true}
 	var current Generation
 	for _, g := range all {
 		if g.Number == s.Good {

@@ -1,0 +1,109 @@
+package updater
+
+import (
+	"time"
+
+	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/rollback"
+)
+
+// Phases of an update, in their order.
+const (
+	PhaseRefresh  = "refresh"
+	PhasePlan     = "plan"
+	PhaseFetch    = "fetch"
+	PhaseAssemble = "assemble"
+	PhaseCheck    = "check"
+	PhaseTry      = "try"
+	PhaseSwitch   = "switch"
+	PhaseWatch    = "watch"
+	PhaseDone     = "done"
+)
+
+// Progress is where an update stands. Bytes are bodies of deltas and images,
+// as the plan foresees them.
+type Progress struct {
+	Phase string `json:"phase"`
+	Base  string `json:"base,omitempty"`
+	Step  int    `json:"step"`
+	Steps int    `json:"steps"` // 0 as long as there is no plan
+	Done  int64  `json:"done"`
+	Total int64  `json:"total"`
+}
+
+// Plan says what an update would do, before the first byte of content is
+// fetched.
+type Plan struct {
+	Source   string     `json:"source"`
+	SignedAt time.Time  `json:"signed_at,omitzero"`
+	Bases    []BasePlan `json:"bases"`
+	Bytes    int64      `json:"bytes"`      // to fetch
+	Full     int64      `json:"full_bytes"` // what the full images would cost
+	Disk     int64      `json:"disk_bytes"` // needed while updating, besides what is there
+	Free     int64      `json:"free_bytes"` // now
+}
+
+// BasePlan is a base's part of a plan.
+type BasePlan struct {
+	Name  string `json:"name"`
+	From  int64  `json:"from"` // installed; 0 none
+	To    int64  `json:"to"`
+	Steps []Step `json:"steps"` // empty: nothing to fetch
+	Bytes int64  `json:"bytes"`
+	Full  int64  `json:"full_bytes"`
+	Held  string `json:"held,omitempty"` // why the offered version is not taken
+}
+
+// Step is one delta or full image to fetch and apply.
+type Step struct {
+	From int64 `json:"from"` // 0: a full image
+	To   int64 `json:"to"`
+	bases.Blob
+}
+
+// Outcomes of an update.
+const (
+	Updated    = "updated"
+	NothingNew = "nothing new"
+	Partly     = "partly"  // some bases were updated, others failed
+	Failed     = "failed"  // none was
+	Stopped    = "stopped" // interrupted
+)
+
+// Result is how an update ended.
+type Result struct {
+	Outcome  string    `json:"outcome"`
+	Error    string    `json:"error,omitempty"`
+	Source   string    `json:"source,omitempty"` // the one used last
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Requests int64     `json:"requests"`
+	Bytes    int64     `json:"bytes"`      // bodies of all responses, metadata included
+	Full     int64     `json:"full_bytes"` // what the full images would have cost
+	Bases    []Change  `json:"bases"`
+}
+
+// Change is what an update or a rollback did with a base.
+type Change struct {
+	Name  string `json:"name"`
+	From  int64  `json:"from"` // 0: it was not installed
+	To    int64  `json:"to"`
+	Bytes int64  `json:"bytes"`
+	Full  int64  `json:"full_bytes"`
+	Error string `json:"error,omitempty"` // set: the version From stays in use
+}
+
+// Installed is a base of the current generation.
+type Installed struct {
+	Name     string          `json:"name"`
+	Ref      rollback.Ref    `json:"ref"`
+	Manifest *bases.Manifest `json:"manifest"`
+	Path     string          `json:"path"` // the folder that engines read: bases/NAME/current
+}
+
+// Verified is the result of reading an installed version back.
+type Verified struct {
+	Name    string `json:"name"`
+	Version int64  `json:"version"`
+	Error   string `json:"error,omitempty"` // "": whole
+}
