@@ -1,0 +1,87 @@
+package trust
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// Kind says what is wrong, for those who act on it.
+type Kind string
+
+const (
+	// Expired metadata is past its date: updates stop until the publisher
+	// signs anew, or the source is a frozen one.
+	Expired Kind = "expired"
+	// Behind is a source that lags behind what was already seen. The next
+	// source is asked; it is neither an attack nor a failed update.
+	Behind Kind = "behind"
+	// Rollback is newer metadata that names an older version of a part than
+	// was seen, or leaves it out: a publisher's mistake or an attack.
+	Rollback Kind = "rollback"
+	// BadSignature is metadata without enough signatures of its role's keys.
+	BadSignature Kind = "bad-signature"
+	// Mismatch is a file whose length, hash, version or type is not the one
+	// named for it: a damaged source, one being copied, or mix-and-match.
+	Mismatch Kind = "mismatch"
+	// Malformed is metadata that cannot be read or breaks a limit.
+	Malformed Kind = "malformed"
+	// Unavailable is a source that could not give a file it must have.
+	Unavailable Kind = "unavailable"
+	// Damaged is a stored file that cannot be used and was passed over.
+	Damaged Kind = "damaged"
+	// Storage is a disk that could not be read or written.
+	Storage Kind = "storage"
+	// NoRoot is a client without any usable root of trust.
+	NoRoot Kind = "no-root"
+	// NoTarget is a path that no role trusted for it names.
+	NoTarget Kind = "no-target"
+	// NotStored is metadata that was never fetched, asked for without a source.
+	NotStored Kind = "not-stored"
+)
+
+// Error is any failure of this package.
+type Error struct {
+	Kind Kind
+	Role string // "root", "bases", …; empty if it is about none
+	Err  error
+}
+
+func (e *Error) Error() string {
+	if e.Role == "" {
+		return fmt.Sprintf("%s: %v", e.Kind, e.Err)
+	}
+	return fmt.Sprintf("%s metadata: %s: %v", e.Role, e.Kind, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf is the kind of an error from this package, empty for any other.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return ""
+}
+
+func fail(kind Kind, role, format string, args ...any) error {
+	return &Error{Kind: kind, Role: role, Err: fmt.Errorf(format, args...)}
+}
+
+// rejected gives an error of go-tuf's its kind.
+func rejected(role string, err error) error {
+	kind := Malformed
+	switch {
+	case errors.Is(err, &metadata.ErrExpiredMetadata{}):
+		kind = Expired
+	case errors.Is(err, &metadata.ErrUnsignedMetadata{}), errors.Is(err, &metadata.ErrValue{}):
+		kind = BadSignature
+	case errors.Is(err, &metadata.ErrLengthOrHashMismatch{}), errors.Is(err, &metadata.ErrBadVersionNumber{}):
+		kind = Mismatch
+	}
+	return &Error{Kind: kind, Role: role, Err: err}
+}
+
+func isExpired(err error) bool { return errors.Is(err, &metadata.ErrExpiredMetadata{}) }

@@ -1,0 +1,200 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+const snapshotFile = metadata.SNAPSHOT + ".json"
+
+// marks are the stored timestamp and snapshot. Those that cannot be read are
+// nil, and so is, for rollback protection, all that was signed before the
+// keys of either were rotated.
+type marks struct {
+	timestampData, snapshotData []byte
+	timestamp                   *metadata.Metadata[metadata.TimestampType]
+	snapshot                    *metadata.Metadata[metadata.SnapshotType]
+	rotated                     bool
+}
+
+// readMarks reads the high-water mark. Whether keys were rotated is seen from
+// the files themselves, so a run killed after storing a new root changes
+// nothing: dropping the mark is found again by the next one.
+func (r *refresh) readMarks() marks {
+	var m marks
+	var tsRotated, snapRotated bool
+	m.timestamp, m.timestampData, tsRotated = readStored[metadata.TimestampType](r, metadata.TIMESTAMP)
+	m.snapshot, m.snapshotData, snapRotated = readStored[metadata.SnapshotType](r, metadata.SNAPSHOT)
+	m.rotated = tsRotated || snapRotated
+	return m
+}
+
+func readStored[T metadata.Roles](r *refresh, role string) (md *metadata.Metadata[T], data []byte, rotated bool) {
+	data, err := r.store.read(role)
+	if err == nil && data == nil {
+		return nil, nil, false
+	}
+	if err == nil {
+		md, err = parse[T](role, data)
+	}
+	if err != nil {
+		r.note(Damaged, role, err)
+		return nil, nil, false
+	}
+	if err := verify(r.trusted.Root, role, md); err != nil {
+		if r.ofEarlierRoot(role, md) {
+			return nil, nil, true
+		}
+		r.note(Damaged, role, err)
+		return nil, nil, false
+	}
+	return md, data, false
+}
+
+// seenSnapshot is the newest snapshot version seen, 0 if none.
+func (m marks) seenSnapshot() int64 {
+	var v int64
+	if m.timestamp != nil {
+		v = m.timestamp.Signed.Meta[snapshotFile].Version
+	}
+	if m.snapshot != nil {
+		v = max(v, m.snapshot.Signed.Version)
+	}
+	return v
+}
+
+// updateTimestamp is section 5.4 of the specification.
+func (r *refresh) updateTimestamp(ctx context.Context) error {
+	r.marks = r.readMarks()
+	if r.marks.timestamp != nil && !r.marks.rotated {
+		err := guard(func() error { return second(r.trusted.UpdateTimestamp(r.marks.timestampData)) })
+		if err != nil && !isExpired(err) { // an expired one still protects from older ones
+			return rejected(metadata.TIMESTAMP, err)
+		}
+	}
+	data, err := fetch(ctx, r.f, metadata.TIMESTAMP, "metadata/timestamp.json", MaxTimestamp)
+	if err != nil {
+		return err
+	}
+	offered, err := parse[metadata.TimestampType](metadata.TIMESTAMP, data)
+	if err != nil {
+		return rejected(metadata.TIMESTAMP, err)
+	}
+	if err := r.checkTimestamp(offered); err != nil {
+		return err
+	}
+	err = guard(func() error { return second(r.trusted.UpdateTimestamp(data)) })
+	if errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
+		return r.checkTimestampExpiry() // the one already stored stays in use
+	}
+	if err != nil {
+		return rejected(metadata.TIMESTAMP, err)
+	}
+	if bytes.Equal(data, r.marks.timestampData) {
+		return nil
+	}
+	return r.store.write(metadata.TIMESTAMP, data)
+}
+
+// checkTimestamp tells an old timestamp from a false one. A version below the
+// stored one is a mirror that lags; a newer one that names an older snapshot
+// was signed so.
+func (r *refresh) checkTimestamp(offered *metadata.Metadata[metadata.TimestampType]) error {
+	const role = metadata.TIMESTAMP
+	if err := verify(r.trusted.Root, role, offered); err != nil {
+		if r.ofEarlierRoot(role, offered) {
+			return fail(Behind, role, "version %d is signed with keys that have been replaced since", offered.Signed.Version)
+		}
+		return rejected(role, err)
+	}
+	if r.marks.rotated {
+		return nil
+	}
+	if seen := r.marks.timestamp; seen != nil && offered.Signed.Version < seen.Signed.Version {
+		return fail(Behind, role, "version %d, but version %d was seen", offered.Signed.Version, seen.Signed.Version)
+	}
+	named, seen := offered.Signed.Meta[snapshotFile].Version, r.marks.seenSnapshot()
+	if named >= seen {
+		return nil
+	}
+	kind := Rollback
+	if r.marks.timestamp == nil {
+		kind = Behind // nothing says that it is newer than what was seen
+	}
+	return fail(kind, role, "version %d names snapshot %d, but snapshot %d was seen", offered.Signed.Version, named, seen)
+}
+
+func (r *refresh) checkTimestampExpiry() error {
+	ts := r.trusted.Timestamp.Signed
+	if ts.IsExpired(r.now) {
+		return fail(Expired, metadata.TIMESTAMP, "version %d expired at %s", ts.Version, stamp(ts.Expires))
+	}
+	return nil
+}
+
+// updateSnapshot is section 5.5 of the specification.
+func (r *refresh) updateSnapshot(ctx context.Context) error {
+	const role = metadata.SNAPSHOT
+	meta := r.trusted.Timestamp.Signed.Meta[snapshotFile]
+	if r.marks.snapshot != nil {
+		matches := r.marks.snapshot.Signed.Version == meta.Version && meta.VerifyLengthHashes(r.marks.snapshotData) == nil
+		var err error
+		if matches || !r.marks.rotated {
+			err = guard(func() error { return second(r.trusted.UpdateSnapshot(r.marks.snapshotData, true)) })
+		}
+		if matches && err != nil {
+			return rejected(role, err)
+		}
+		if matches {
+			return nil
+		}
+	}
+	data, err := fetchNamed(ctx, r.f, role, meta, r.trusted.Root.Signed.ConsistentSnapshot)
+	if err != nil {
+		return err
+	}
+	offered, err := parse[metadata.SnapshotType](role, data)
+	if err != nil {
+		return rejected(role, err)
+	}
+	if offered.Signed.Version != meta.Version {
+		return fail(Mismatch, role, "version %d, but the timestamp names %d", offered.Signed.Version, meta.Version)
+	}
+	if err := verify(r.trusted.Root, role, offered); err != nil {
+		return rejected(role, err)
+	}
+	if err := r.checkSnapshot(offered.Signed.Meta); err != nil {
+		return err
+	}
+	err = guard(func() error { return second(r.trusted.UpdateSnapshot(data, false)) })
+	if err != nil {
+		return rejected(role, err)
+	}
+	return r.store.write(role, data)
+}
+
+// checkSnapshot refuses a snapshot that lists less than the one before
+// (section 5.5.5).
+func (r *refresh) checkSnapshot(offered map[string]*metadata.MetaFiles) error {
+	if r.trusted.Snapshot == nil {
+		return nil
+	}
+	for name, seen := range r.trusted.Snapshot.Signed.Meta {
+		now, ok := offered[name]
+		if !ok {
+			return fail(Rollback, metadata.SNAPSHOT, "%s was listed at version %d and is left out", name, seen.Version)
+		}
+		if now.Version < seen.Version {
+			return fail(Rollback, metadata.SNAPSHOT, "%s is listed at version %d, but version %d was seen", name, now.Version, seen.Version)
+		}
+	}
+	return nil
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,140 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+)
+
+// openRoot finds the newest root already trusted and stores it if need be.
+func (r *refresh) openRoot(pinned []byte) error {
+	if err := r.findRoot(pinned); err != nil {
+		return err
+	}
+	r.trusted.RefTime = r.now
+	version := r.trusted.Root.Signed.Version
+	newest, _ := r.store.read(metadata.ROOT)
+	kept, _ := r.store.readRoot(version)
+	if bytes.Equal(newest, r.rootData) && bytes.Equal(kept, r.rootData) {
+		return nil
+	}
+	return r.store.writeRoot(version, r.rootData)
+}
+
+// findRoot loads the stored root, else the pinned one, and follows the stored
+// history from there: a run may have ended between the two writes of a root.
+func (r *refresh) findRoot(pinned []byte) error {
+	if err := r.startRoot(pinned); err != nil {
+		return err
+	}
+	for {
+		next := r.trusted.Root.Signed.Version + 1
+		data, err := r.store.readRoot(next)
+		if err == nil && data == nil {
+			return nil
+		}
+		if err == nil {
+			err = r.updateRoot(data)
+		}
+		if err != nil {
+			r.note(Damaged, metadata.ROOT, err)
+			return nil
+		}
+	}
+}
+
+func (r *refresh) startRoot(pinned []byte) error {
+	data, err := r.store.read(metadata.ROOT)
+	if err == nil && data != nil {
+		err = r.trustRoot(data)
+		if err == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		r.note(Damaged, metadata.ROOT, err)
+	}
+	if len(pinned) == 0 {
+		return fail(NoRoot, metadata.ROOT, "no usable root is stored and none is pinned")
+	}
+	if err := r.trustRoot(pinned); err != nil {
+		return fail(NoRoot, metadata.ROOT, "the pinned root cannot be used: %w", err)
+	}
+	return nil
+}
+
+// trustRoot starts from a root that is taken on faith.
+func (r *refresh) trustRoot(data []byte) error {
+	if err := checkShape(metadata.ROOT, data); err != nil {
+		return err
+	}
+	return guard(func() error {
+		t, err := trustedmetadata.New(data)
+		if err == nil {
+			r.trusted, r.rootData = t, data
+		}
+		return err
+	})
+}
+
+// updateRoot takes one step of the chain: data must be the next version,
+// signed by the keys of this root and by its own.
+func (r *refresh) updateRoot(data []byte) error {
+	if err := checkShape(metadata.ROOT, data); err != nil {
+		return &Error{Kind: Malformed, Role: metadata.ROOT, Err: err}
+	}
+	err := guard(func() error {
+		_, err := r.trusted.UpdateRoot(data)
+		return err
+	})
+	if err != nil {
+		return rejected(metadata.ROOT, err)
+	}
+	r.rootData = data
+	return nil
+}
+
+// walkRoot fetches new roots one by one until there is none (sections 5.3.2
+// to 5.3.9), then refuses to go on if the last is expired (5.3.10).
+func (r *refresh) walkRoot(ctx context.Context) error {
+	for range maxNewRoots {
+		next := r.trusted.Root.Signed.Version + 1
+		data, err := fetch(ctx, r.f, metadata.ROOT, metadataPath(metadata.ROOT, next, true), MaxRoot)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.updateRoot(data); err != nil {
+			return err
+		}
+		if err := r.store.writeRoot(next, data); err != nil {
+			return err
+		}
+	}
+	root := r.trusted.Root.Signed
+	if root.IsExpired(r.now) {
+		return fail(Expired, metadata.ROOT, "version %d expired at %s", root.Version, stamp(root.Expires))
+	}
+	return nil
+}
+
+// ofEarlierRoot says whether signed was valid under a root before this one:
+// its keys were rotated since.
+func (r *refresh) ofEarlierRoot(role string, signed any) bool {
+	for v := r.trusted.Root.Signed.Version - 1; v > 0; v-- {
+		data, err := r.store.readRoot(v)
+		if err != nil || data == nil {
+			return false // the history has no gaps: before it is nothing
+		}
+		root, err := parse[metadata.RootType](metadata.ROOT, data)
+		if err == nil && verify(root, role, signed) == nil {
+			return true
+		}
+	}
+	return false
+}
