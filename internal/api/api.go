@@ -1,0 +1,184 @@
+// Package api is how the agent is spoken to on its own machine: the values, a
+// client for the agent's unix socket, and the one table of errors.
+//
+//	freshet ──HTTP + JSON──► /run/freshet/agent.sock ──► agent
+//	          /v1/…            peer known by SO_PEERCRED
+//
+// Answers are one JSON value, or for streams one JSON value a line. An answer
+// of status 400 or more is {"error": …}, see [Error]. Within /v1 fields are
+// added and never renamed or removed.
+package api
+
+import (
+	"time"
+
+	"github.com/freshet/freshet/internal/event"
+)
+
+// IDs of the predefined tasks, as their users know them.
+const (
+	TaskUpdate   = 6
+	TaskRollback = 7
+)
+
+// Status is what an operator wants to know first.
+type Status struct {
+	Version    string       `json:"version"`
+	Agent      bool         `json:"agent"` // false: no agent runs, the command read the state folder itself
+	State      string       `json:"state"` // of the stalest base: "up to date", "out of date", "totally out of date", "without databases"
+	Why        string       `json:"why,omitempty"`
+	Now        time.Time    `json:"now"` // what ages are counted to: the clock, or SignedAt if that is later
+	SignedAt   time.Time    `json:"signed_at,omitzero"`
+	Bases      []BaseStatus `json:"bases"`
+	Update     Task         `json:"update"`
+	Generation int          `json:"generation"` // 0: none yet
+	Trial      bool         `json:"trial"`      // the current generation is not confirmed yet
+	Held       []Held       `json:"held,omitempty"`
+	Sources    []string     `json:"sources"` // in the order to ask, without credentials
+	Settings   string       `json:"settings,omitempty"`
+	Refused    string       `json:"settings_refused,omitempty"` // why the file as it is now is not in force
+}
+
+// BaseStatus is an installed base.
+type BaseStatus struct {
+	Name      string    `json:"name"`
+	Version   int64     `json:"version"`
+	Published time.Time `json:"published"`
+	Age       int64     `json:"age_seconds"` // negative: published in the future
+	State     string    `json:"state"`
+	Records   int64     `json:"records"`
+	Size      int64     `json:"size"` // bytes
+	Path      string    `json:"path"` // the folder that engines read
+	Notes     string    `json:"notes,omitempty"`
+	Held      string    `json:"held,omitempty"` // why no newer one is taken
+}
+
+// Held is a version that is not installed again until a newer one comes or a
+// person releases it.
+type Held struct {
+	Base    string    `json:"base"`
+	Version int64     `json:"version"`
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"`
+	ByHand  bool      `json:"by_hand,omitempty"`
+}
+
+// Task is something the agent does at its times or when told to.
+type Task struct {
+	ID          int       `json:"id"`
+	Name        string    `json:"name"`
+	Does        string    `json:"does"`
+	Scheduled   bool      `json:"scheduled"` // false: only when told to
+	Enabled     bool      `json:"enabled"`
+	Every       Duration  `json:"every,omitempty"`
+	RandomDelay Duration  `json:"random_delay,omitempty"`
+	Running     bool      `json:"running"`
+	Run         int64     `json:"run,omitempty"` // number of the running or last run
+	Next        time.Time `json:"next,omitzero"`
+	Last        *Result   `json:"last,omitempty"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastBytes   *Transfer `json:"last_transfer,omitempty"` // of the last run that changed a base
+	Failures    int       `json:"failures,omitempty"`      // in a row
+}
+
+// Transfer compares what was fetched with what the full images would have cost.
+type Transfer struct {
+	Bytes int64 `json:"bytes"`
+	Full  int64 `json:"full_bytes"`
+}
+
+// TaskChange sets a task's schedule; nil leaves a field as it is.
+type TaskChange struct {
+	Every       *Duration `json:"every,omitempty"`
+	RandomDelay *Duration `json:"random_delay,omitempty"`
+	Enabled     *bool     `json:"enabled,omitempty"`
+	Default     bool      `json:"default,omitempty"` // back to what the settings say, before the others apply
+}
+
+// Started answers the start of a task.
+type Started struct {
+	Task   int   `json:"task"`
+	Run    int64 `json:"run"`
+	Joined bool  `json:"joined"` // it was running already
+}
+
+// Progress is where a run stands. Bytes are those of deltas and images.
+type Progress struct {
+	Phase string `json:"phase"`
+	Base  string `json:"base,omitempty"`
+	Step  int    `json:"step"`
+	Steps int    `json:"steps"` // 0 as long as there is no plan
+	Done  int64  `json:"done"`
+	Total int64  `json:"total"`
+}
+
+// Moment is a line of the stream of a run: its progress, or at the end its
+// result.
+type Moment struct {
+	Progress *Progress `json:"progress,omitempty"`
+	Result   *Result   `json:"result,omitempty"`
+}
+
+// Outcomes of a run.
+const (
+	Updated    = "updated"
+	RolledBack = "rolled back"
+	NothingNew = "nothing new"
+	Partly     = "partly"
+	Failed     = "failed"
+	Stopped    = "stopped"
+)
+
+// Result is how a run ended.
+type Result struct {
+	Outcome  string    `json:"outcome"`
+	Error    string    `json:"error,omitempty"`
+	Source   string    `json:"source,omitempty"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Requests int64     `json:"requests"`
+	Bytes    int64     `json:"bytes"`
+	Full     int64     `json:"full_bytes"`
+	Bases    []Change  `json:"bases"`
+}
+
+// Change is what a run did with a base.
+type Change struct {
+	Name  string `json:"name"`
+	From  int64  `json:"from"` // 0: it was not installed
+	To    int64  `json:"to"`
+	Bytes int64  `json:"bytes"`
+	Full  int64  `json:"full_bytes"`
+	Error string `json:"error,omitempty"` // set: the version From stays in use
+}
+
+// Verify asks to read installed bases back; no names: all.
+type Verify struct {
+	Names []string `json:"names,omitempty"`
+}
+
+// Verified is an installed version that was read back.
+type Verified struct {
+	Name    string `json:"name"`
+	Version int64  `json:"version"`
+	Error   string `json:"error,omitempty"` // "": whole
+}
+
+// Events is a page of the log, oldest first.
+type Events struct {
+	Events []event.Event `json:"events"`
+}
+
+// Settings is what is in force, as YAML without secrets.
+type Settings struct {
+	File    string `json:"file"`
+	YAML    string `json:"yaml"`
+	Refused string `json:"refused,omitempty"` // why the file as it is now is not in force
+}
+
+// Version names the agent.
+type Version struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	API     string `json:"api"`
+}
