@@ -1,0 +1,304 @@
+package delta
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math"
+)
+
+const (
+	outBuffer = 256 << 10
+	oldBuffer = 64 << 10
+)
+
+// Apply writes to w the new image that patch leads to from old: exactly
+// newSize bytes, in order, or it returns an error; then what it has written
+// is worthless. An error that lies in the delta wraps [ErrCorrupt]; errors of
+// old, patch and w are wrapped as they are.
+//
+// Whatever the bytes of the delta are, Apply does not panic, its memory is
+// bounded by a constant (about 12 MiB), and its work by newSize and patchSize.
+// It does not know whether the outcome is the right one: the caller hashes it.
+func Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, patch io.ReaderAt, patchSize, newSize int64) error {
+	if oldSize < 0 || patchSize < 0 || newSize < 0 {
+		return fmt.Errorf("applying a delta: negative size")
+	}
+	p := source{"delta", patch, patchSize}
+	h, err := readHeader(p, patchSize, newSize)
+	if err != nil {
+		return err
+	}
+	a := &applier{
+		ctx: ctx, w: w,
+		old: source{"old image", old, oldSize}, newSize: newSize,
+		out: make([]byte, 0, min(outBuffer, newSize)),
+		buf: make([]byte, min(oldBuffer, oldSize)),
+		gap: math.MaxInt64,
+	}
+	if h.flags&flagDense != 0 {
+		if a.dense, err = openSection("differences", p, h.dense); err != nil {
+			return err
+		}
+		defer a.dense.close()
+	}
+	if h.flags&flagInserts != 0 {
+		if a.inserts, err = openSection("inserted bytes", p, h.inserts); err != nil {
+			return err
+		}
+		defer a.inserts.close()
+	}
+	stream := io.NewSectionReader(p, h.packedAt, patchSize-h.packedAt)
+	a.dec = newRangeDecoder(bufio.NewReaderSize(stream, int(min(64<<10, patchSize))))
+	a.packed = newPacked(a.dec)
+	if err := a.run(h.flags&flagSparse != 0); err != nil {
+		return err
+	}
+	return a.end()
+}
+
+// ApplyHashed is Apply, and returns the SHA-256 of what was written.
+func ApplyHashed(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, patch io.ReaderAt, patchSize, newSize int64) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	err = Apply(ctx, io.MultiWriter(h, w), old, oldSize, patch, patchSize, newSize)
+	h.Sum(sum[:0])
+	return sum, err
+}
+
+type applier struct {
+	ctx     context.Context
+	w       io.Writer
+	old     source
+	newSize int64
+
+	dec     *rangeDecoder
+	packed  *packed
+	dense   *sectionReader // nil if there is none
+	inserts *sectionReader // nil: they are in the packed stream
+
+	pos     int64 // in old
+	written int64 // bytes of new that are in out or beyond
+	gap     int64 // copied bytes before the next difference
+	out     []byte
+	buf     []byte // a piece of old
+	bufAt   int64
+	bufLen  int64
+	diff    [4 << 10]byte // a piece of the dense differences
+}
+
+// run carries out all operations and the copy that ends the image.
+func (a *applier) run(sparse bool) error {
+	if sparse {
+		a.nextGap()
+	}
+	for first := true; a.packed.another(false); first = false {
+		n, err := a.length(a.packed.copies, "copies")
+		if err != nil {
+			return err
+		}
+		if err := a.copyOld(n); err != nil {
+			return err
+		}
+		m, err := a.length(a.packed.insert, "inserts")
+		if err != nil {
+			return err
+		}
+		if n+m == 0 && !first {
+			return corrupt("an operation does nothing")
+		}
+		if err := a.insert(m); err != nil {
+			return err
+		}
+		by := a.packed.seekBy(0)
+		if by < -a.pos || by > a.old.size-a.pos {
+			return a.fail(corrupt("it seeks from %d by %d in an old image of %d bytes", a.pos, by, a.old.size))
+		}
+		a.pos += by
+	}
+	if err := a.copyOld(a.newSize - a.written); err != nil {
+		return err
+	}
+	return a.flush()
+}
+
+// end checks that the delta holds no more than was used.
+func (a *applier) end() error {
+	if a.dec.err != nil {
+		return a.dec.err
+	}
+	if a.dec.beyond == 0 {
+		return corrupt("bytes are left over at its end")
+	}
+	if a.gap != math.MaxInt64 {
+		return corrupt("differences are left over")
+	}
+	for _, s := range []*sectionReader{a.dense, a.inserts} {
+		if s == nil {
+			continue
+		}
+		if err := s.end(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail prefers the decoder's error, from which others follow.
+func (a *applier) fail(err error) error {
+	if a.dec.err != nil {
+		return a.dec.err
+	}
+	return err
+}
+
+func (a *applier) length(m *numberModel, what string) (int64, error) {
+	n := m.code(a.packed.c, 0)
+	if left := a.newSize - a.written; a.dec.err != nil || n > uint64(left) {
+		return 0, a.fail(corrupt("it %s %d bytes where %d are left", what, n, left))
+	}
+	return int64(n), nil
+}
+
+// nextGap reads where the difference after this one is: 0 for nowhere, else
+// one more than the number of equal bytes before it.
+func (a *applier) nextGap() {
+	n := a.packed.gap.code(a.packed.c, 0)
+	if n == 0 {
+		a.gap = math.MaxInt64
+		return
+	}
+	a.gap = int64(min(n, math.MaxInt64) - 1)
+}
+
+// copyOld copies n bytes from the old image and adds the differences.
+func (a *applier) copyOld(n int64) error {
+	if n > a.old.size-a.pos {
+		return a.fail(corrupt("it copies %d bytes from %d of an old image of %d", n, a.pos, a.old.size))
+	}
+	for n > 0 {
+		room, err := a.room()
+		if err != nil {
+			return err
+		}
+		part := room[:min(n, int64(len(room)))]
+		if err := a.readOld(part); err != nil {
+			return err
+		}
+		if err := a.differ(part); err != nil {
+			return err
+		}
+		a.out = a.out[:len(a.out)+len(part)]
+		a.pos += int64(len(part))
+		a.written += int64(len(part))
+		n -= int64(len(part))
+	}
+	return nil
+}
+
+// readOld fills b from the old image at pos. Long runs are read straight into
+// the output, short ones through a buffer, so that a system call is worth it.
+func (a *applier) readOld(b []byte) error {
+	at := a.pos
+	for len(b) > 0 {
+		if in := at - a.bufAt; in >= 0 && in < a.bufLen {
+			n := copy(b, a.buf[in:a.bufLen])
+			b, at = b[n:], at+int64(n)
+			continue
+		}
+		if len(b) >= len(a.buf)/4 {
+			_, err := a.old.ReadAt(b, at)
+			return err
+		}
+		n := min(int64(len(a.buf)), a.old.size-at)
+		a.bufLen = 0
+		if _, err := a.old.ReadAt(a.buf[:n], at); err != nil {
+			return err
+		}
+		a.bufAt, a.bufLen = at, n
+	}
+	return nil
+}
+
+// differ adds the differences to b, copied bytes that follow those it saw before.
+func (a *applier) differ(b []byte) error {
+	if a.dense != nil {
+		for len(b) > 0 {
+			part := b[:min(len(b), len(a.diff))]
+			if err := a.dense.read(a.diff[:len(part)]); err != nil {
+				return err
+			}
+			for i, d := range a.diff[:len(part)] {
+				part[i] += d
+			}
+			b = b[len(part):]
+		}
+		return nil
+	}
+	at := int64(0)
+	for a.gap < int64(len(b))-at {
+		at += a.gap
+		b[at] += a.packed.value.code(a.packed.c, 0)
+		at++
+		a.nextGap()
+		if a.dec.err != nil {
+			return a.dec.err
+		}
+	}
+	if a.gap != math.MaxInt64 {
+		a.gap -= int64(len(b)) - at
+	}
+	return nil
+}
+
+// insert appends n bytes of the delta.
+func (a *applier) insert(n int64) error {
+	for n > 0 {
+		room, err := a.room()
+		if err != nil {
+			return err
+		}
+		part := room[:min(n, int64(len(room)))]
+		if a.inserts != nil {
+			if err := a.inserts.read(part); err != nil {
+				return err
+			}
+		} else {
+			for i := range part {
+				part[i] = a.packed.text.code(a.packed.c, 0)
+			}
+			if a.dec.err != nil {
+				return a.dec.err
+			}
+		}
+		a.out = a.out[:len(a.out)+len(part)]
+		a.written += int64(len(part))
+		n -= int64(len(part))
+	}
+	return nil
+}
+
+// room returns the free part of the output buffer, after writing it out if full.
+func (a *applier) room() ([]byte, error) {
+	if len(a.out) == cap(a.out) {
+		if err := a.flush(); err != nil {
+			return nil, err
+		}
+	}
+	return a.out[len(a.out):cap(a.out)], nil
+}
+
+func (a *applier) flush() error {
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	if len(a.out) == 0 {
+		return nil
+	}
+	if _, err := a.w.Write(a.out); err != nil {
+		return fmt.Errorf("writing the new image: %w", err)
+	}
+	a.out = a.out[:0]
+	return nil
+}

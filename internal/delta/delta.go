@@ -1,0 +1,123 @@
+// Package delta makes and applies binary deltas.
+package delta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Options tune Make. The zero value chooses by size.
+type Options struct {
+	// Matchers are tried in turn and the smallest delta is kept. Nil: the hash
+	// matcher, and the suffix matcher too where the images are small.
+	Matchers []Matcher
+	// Progress, if set, is told how much of the work is done.
+	Progress func(done, total int64)
+}
+
+// Stats say how a delta was made.
+type Stats struct {
+	Matcher  string // whose operations were kept; "" for a full image
+	Size     int64  // bytes of the delta
+	Ops      int    // operations, without the copy at the end
+	Inserted int64  // bytes of new that were not copied from old
+}
+
+// A Matcher finds a way from old to new.
+type Matcher interface {
+	Name() string
+	Match(ctx context.Context, old, new []byte) ([]Op, error)
+}
+
+// suffixLimit is the largest image for which the suffix matcher is tried by default.
+const suffixLimit = 8 << 20
+
+// Make writes to w a delta that leads from old to new. Old may be empty: the
+// delta is then the whole image, compressed. Before a byte is written the
+// delta has been applied and found to lead to new.
+func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats, error) {
+	matchers := opt.Matchers
+	switch {
+	case len(old) == 0 || len(new) == 0:
+		matchers = []Matcher{whole{}}
+	case matchers == nil:
+		matchers = []Matcher{Hash{}}
+		if max(len(old), len(new)) <= suffixLimit {
+			matchers = append(matchers, Suffix{})
+		}
+	}
+	total := int64(len(new)) * int64(len(matchers)+1)
+	progress := func(n int) {
+		if opt.Progress != nil {
+			opt.Progress(int64(len(new))*int64(n), total)
+		}
+	}
+	var best []byte
+	var st Stats
+	for i, m := range matchers {
+		if err := ctx.Err(); err != nil {
+			return st, err
+		}
+		ops, err := m.Match(ctx, old, new)
+		if err != nil {
+			return st, fmt.Errorf("matching by %s: %w", m.Name(), err)
+		}
+		d, err := encode(old, new, ops)
+		if err != nil {
+			return st, err
+		}
+		if i == 0 || len(d) < len(best) {
+			best = d
+			st = stats(m.Name(), d, tidy(ops, int64(len(new))))
+		}
+		progress(i + 1)
+	}
+	if err := check(ctx, old, new, best); err != nil {
+		return st, err
+	}
+	progress(len(matchers) + 1)
+	if _, err := w.Write(best); err != nil {
+		return st, fmt.Errorf("writing the delta: %w", err)
+	}
+	return st, nil
+}
+
+func stats(name string, d []byte, ops []Op) Stats {
+	st := Stats{Matcher: name, Size: int64(len(d)), Ops: len(ops)}
+	for _, op := range ops {
+		st.Inserted += op.Insert
+	}
+	return st
+}
+
+// whole matches nothing: all of new is inserted.
+type whole struct{}
+
+func (whole) Name() string { return "" }
+
+func (whole) Match(_ context.Context, _, new []byte) ([]Op, error) {
+	return []Op{{Insert: int64(len(new))}}, nil
+}
+
+// check applies a delta and compares the outcome.
+func check(ctx context.Context, old, new, patch []byte) error {
+	c := &comparer{want: new}
+	err := Apply(ctx, c, bytes.NewReader(old), int64(len(old)), bytes.NewReader(patch), int64(len(patch)), int64(len(new)))
+	if err != nil {
+		return fmt.Errorf("checking the delta just made: %w", err)
+	}
+	return nil
+}
+
+type comparer struct{ want []byte }
+
+func (c *comparer) Write(b []byte) (int, error) {
+	if !bytes.HasPrefix(c.want, b) {
+		return 0, errors.New("it does not lead to the new image")
+	}
+	c.want = c.want[len(b):]
+	return len(b), nil
+}

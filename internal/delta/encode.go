@@ -1,0 +1,162 @@
+package delta
+
+// Op is one step of a way from old to new: copy bytes of old, with whatever
+// differences new has there; insert bytes of new; move in old by Seek.
+// Positions in both images start at 0; after the last Op the rest of new is
+// copied.
+type Op struct{ Copy, Insert, Seek int64 }
+
+// tidy merges operations that are one, and leaves off a copy at the end,
+// which is implied.
+func tidy(ops []Op, newSize int64) []Op {
+	var out []Op
+	for _, op := range ops {
+		if newSize -= op.Copy + op.Insert; newSize == 0 {
+			op.Seek = 0
+		}
+		if op == (Op{}) {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1].Insert == 0 && out[n-1].Seek == 0 {
+			out[n-1].Copy += op.Copy
+			out[n-1].Insert, out[n-1].Seek = op.Insert, op.Seek
+			continue
+		}
+		if n := len(out); n > 0 && op.Copy == 0 && op.Insert == 0 {
+			out[n-1].Seek += op.Seek
+			continue
+		}
+		out = append(out, op)
+	}
+	if n := len(out); n > 0 && out[n-1].Insert == 0 {
+		out = out[:n-1]
+	}
+	return out
+}
+
+// columns are the bytes of a delta before they are coded.
+type columns struct {
+	diffs   []diffByte
+	copied  int64
+	inserts []byte
+}
+
+type diffByte struct {
+	gap   int64 // equal bytes before it
+	value byte
+}
+
+func split(old, new []byte, ops []Op) columns {
+	var c columns
+	var p, q, gap int64
+	copyRun := func(n int64) {
+		a, b := new[p:p+n], old[q:q+n]
+		for len(a) > 0 {
+			same := int64(matchLen(a, b))
+			gap += same
+			if same == int64(len(a)) {
+				break
+			}
+			c.diffs = append(c.diffs, diffByte{gap, a[same] - b[same]})
+			gap = 0
+			a, b = a[same+1:], b[same+1:]
+		}
+		p, q, c.copied = p+n, q+n, c.copied+n
+	}
+	for _, op := range ops {
+		copyRun(op.Copy)
+		c.inserts = append(c.inserts, new[p:p+op.Insert]...)
+		p += op.Insert
+		q += op.Seek
+	}
+	copyRun(int64(len(new)) - p)
+	return c
+}
+
+// dense returns the differences of all copied bytes.
+func (c columns) dense() []byte {
+	d := make([]byte, c.copied)
+	at := int64(0)
+	for _, x := range c.diffs {
+		at += x.gap
+		d[at] = x.value
+		at++
+	}
+	return d
+}
+
+// packedInserts is the most inserted bytes that go into the packed stream,
+// which is dense but slow to read.
+const packedInserts = 64 << 10
+
+// encode writes the delta that ops describe.
+func encode(old, new []byte, ops []Op) ([]byte, error) {
+	ops = tidy(ops, int64(len(new)))
+	cols := split(old, new, ops)
+	var h header
+	if len(cols.diffs) > 0 {
+		h.flags |= flagSparse
+	}
+	s, body, err := encodeSection(cols.inserts)
+	if err != nil {
+		return nil, err
+	}
+	apart := h
+	apart.flags |= flagInserts
+	apart.inserts = s
+	best := append(append(apart.append(nil), body...), cols.pack(ops, apart.flags)...)
+	if len(cols.inserts) <= packedInserts {
+		if d := append(h.append(nil), cols.pack(ops, h.flags)...); len(d) < len(best) {
+			best = d
+		}
+	}
+	return best, nil
+}
+
+// pack codes the packed stream.
+func (c columns) pack(ops []Op, flags byte) []byte {
+	enc := newRangeEncoder()
+	p := newPacked(enc)
+	diffs, inserts := c.diffs, c.inserts
+	gap := func() {
+		if len(diffs) == 0 {
+			p.gap.code(enc, 0)
+			return
+		}
+		p.gap.code(enc, uint64(diffs[0].gap)+1)
+	}
+	left := int64(0)
+	if flags&flagSparse != 0 {
+		gap()
+	}
+	// copyRun codes the differences within the next n copied bytes; left is
+	// how many bytes before the next difference were copied already.
+	copyRun := func(n int64) {
+		for flags&flagSparse != 0 && len(diffs) > 0 && diffs[0].gap-left < n {
+			n -= diffs[0].gap - left + 1
+			left = 0
+			p.value.code(enc, diffs[0].value)
+			diffs = diffs[1:]
+			gap()
+		}
+		left += n
+	}
+	copied := c.copied
+	for _, op := range ops {
+		p.another(true)
+		p.copies.code(enc, uint64(op.Copy))
+		copyRun(op.Copy)
+		copied -= op.Copy
+		p.insert.code(enc, uint64(op.Insert))
+		if flags&flagInserts == 0 {
+			for _, b := range inserts[:op.Insert] {
+				p.text.code(enc, b)
+			}
+			inserts = inserts[op.Insert:]
+		}
+		p.seekBy(op.Seek)
+	}
+	p.another(false)
+	copyRun(copied)
+	return enc.finish()
+}

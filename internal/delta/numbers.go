@@ -1,0 +1,52 @@
+package delta
+
+import "math/bits"
+
+// numberModel codes whole numbers. A number n ≥ 0 is coded as the bit length
+// of n+1 (by a binary tree of adaptive bits), then the bits below its top
+// bit: the first two adaptive, the rest as they are.
+type numberModel struct {
+	length [64]prob
+	upper  [64][4]prob
+}
+
+const numberLimit = 60
+
+func newNumberModel() *numberModel {
+	m := &numberModel{}
+	for i := range m.length {
+		m.length[i] = probStart
+	}
+	for i := range m.upper {
+		for j := range m.upper[i] {
+			m.upper[i][j] = probStart
+		}
+	}
+	return m
+}
+
+// code codes n, or when decoding returns the number found. 0 ≤ n < 1<<62.
+func (m *numberModel) code(c bitCoder, n uint64) uint64 {
+	n++
+	width := uint32(bits.Len64(n)) - 1 // bits below the top one, 0..62
+	node := uint32(1)
+	for i := 5; i >= 0; i-- {
+		b := c.code(width>>uint(i)&1, m.length[node].p())
+		m.length[node].learn(b, numberLimit)
+		node = node<<1 | b
+	}
+	width = node & 63
+	v := uint64(1)
+	for i := int(width) - 1; i >= 0; i-- {
+		b := uint32(n>>uint(i)) & 1
+		if depth := int(width) - 1 - i; depth < 2 {
+			ctx := &m.upper[width][v-1]
+			b = c.code(b, ctx.p())
+			ctx.learn(b, numberLimit)
+		} else {
+			b = c.code(b, 1<<(probBits-1))
+		}
+		v = v<<1 | uint64(b)
+	}
+	return v - 1
+}
