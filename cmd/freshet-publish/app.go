@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/freshet/freshet/publish"
+)
+
+// app is what the subcommands share.
+type app struct {
+	out, errs io.Writer
+	json      bool
+	keys      []string
+
+	started bool // arguments were right: what fails now is no usage error
+	onLine  bool // the terminal's cursor is behind a line of progress
+}
+
+// run wraps a subcommand's work.
+func (a *app) run(work func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		a.started = true
+		return work(c.Context(), args)
+	}
+}
+
+// needs says which arguments a subcommand takes.
+func needs(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return fmt.Errorf("%s takes %s, not %d arguments", c.Name(), strings.Join(names, " "), len(args))
+		}
+		return nil
+	}
+}
+
+func (a *app) keysFlag(c *cobra.Command) {
+	c.Flags().StringArrayVar(&a.keys, "keys", nil, "folder with keys; may be given more than once (default FRESHET_KEYS, then what init was given)")
+}
+
+func (a *app) repository(dir string) *publish.Repository {
+	keys := a.keys
+	if len(keys) == 0 {
+		keys = filepath.SplitList(os.Getenv("FRESHET_KEYS"))
+	}
+	return &publish.Repository{Dir: dir, Keys: keys, Disk: disk(), Report: a.progress}
+}
+
+// print gives v as JSON with --json, else what text prints.
+func (a *app) print(v any, text func(w io.Writer)) error {
+	a.endProgress()
+	if !a.json {
+		text(a.out)
+		return nil
+	}
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// progress rewrites one line on a terminal, and prints plain lines to a pipe.
+func (a *app) progress(p publish.Progress) {
+	text := p.Text
+	if p.Total > 0 {
+		text = fmt.Sprintf("%s: %d of %d", p.Text, p.Done, p.Total)
+	}
+	if f, ok := a.errs.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintf(a.errs, "\r\x1b[K%s", text)
+		a.onLine = true
+		return
+	}
+	fmt.Fprintln(a.errs, text)
+}
+
+func (a *app) endProgress() {
+	if a.onLine {
+		fmt.Fprint(a.errs, "\r\x1b[K")
+		a.onLine = false
+	}
+}
+
+func (a *app) warn(format string, args ...any) {
+	a.endProgress()
+	fmt.Fprintf(a.errs, "freshet-publish: warning: "+format+"\n", args...)
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet/publish"
+)
+
+// maxNotes is the longest file of release notes, in bytes.
+const maxNotes = 64 << 10
+
+func (a *app) baseCommand() *cobra.Command {
+	var rel publish.Release
+	var published, notes string
+	c := &cobra.Command{
+		Use:   "base REPO NAME PATH",
+		Short: "publish a version of a base",
+		Long: `base publishes the file or folder PATH as the next version of the base NAME.
+Content that the newest version has already is published again, as a sign of
+life, only once --every has passed.
+
+The floor of records and the samples are remembered from version to version.
+What is refused (empty, below the floor, less than half of the version before)
+changes nothing.`,
+		Example: `  freshet-publish base /srv/repo domains /var/lib/feed/domains.txt
+  freshet-publish base /srv/repo domains domains.txt --min-records 100000 --must-have evil.example
+  freshet-publish base /srv/repo rules ./rules --every 24h --notes notes.txt`,
+		Args: needs("REPO", "NAME", "PATH"),
+	}
+	f := c.Flags()
+	f.Int64Var(&rel.Version, "version", 0, "number of the version (default the next)")
+	f.StringVar(&published, "published", "", "time of publication, RFC 3339 (default now)")
+	f.DurationVar(&rel.Every, "every", time.Hour, "how often the base is published")
+	f.StringVar(&rel.File, "file", "", "the file's name at the endpoint (default as before, at first that of PATH)")
+	f.Int64Var(&rel.MinRecords, "min-records", 0, "fewest records that it may have (default as before)")
+	f.StringArrayVar(&rel.MustHave, "must-have", nil, "record that must be in it; may be repeated; \"\" alone empties the list")
+	f.StringArrayVar(&rel.MustLack, "must-lack", nil, "record that must not be in it; may be repeated; \"\" alone empties the list")
+	f.StringVar(&rel.Shrink, "allow-shrink", "", "reason why it is much smaller than before; goes into the notes")
+	f.StringVar(&notes, "notes", "", "file with release notes")
+	a.keysFlag(c)
+	run := a.run(func(ctx context.Context, args []string) error { return a.base(ctx, args[0], rel, notes) })
+	c.RunE = func(c *cobra.Command, args []string) error {
+		rel.Name, rel.Path = args[1], args[2]
+		switch {
+		case c.Flags().Changed("version") && rel.Version < 1:
+			return errors.New("--version: versions begin with 1")
+		case rel.Every <= 0:
+			return errors.New("--every: give a duration above 0, such as 1h")
+		case rel.MinRecords < 0:
+			return errors.New("--min-records: give a number of 0 or more")
+		}
+		if published != "" {
+			at, err := time.Parse(time.RFC3339, published)
+			if err != nil {
+				return fmt.Errorf("--published: %q is no time as 2026-01-31T12:00:00Z", published)
+			}
+			rel.Published = at
+		}
+		return run(c, args)
+	}
+	return c
+}
+
+func (a *app) base(ctx context.Context, dir string, rel publish.Release, notes string) error {
+	if notes != "" {
+		text, err := readNotes(notes)
+		if err != nil {
+			return err
+		}
+		rel.Notes = text
+	}
+	done, err := a.repository(dir).Publish(ctx, rel)
+	if err != nil {
+		return err
+	}
+	err = a.print(done, func(w io.Writer) {
+		at := done.Published.Format(time.RFC3339)
+		if done.Unchanged {
+			fmt.Fprintf(w, "%s: nothing new: version %d of %s has this content\n", done.Name, done.Version, at)
+			return
+		}
+		fmt.Fprintf(w, "%s: version %d published at %s: %s records, %s bytes, full %s",
+			done.Name, done.Version, at, humanize.Comma(done.Records), humanize.Comma(done.Size), humanize.Comma(done.Full))
+		if done.Delta > 0 {
+			fmt.Fprintf(w, ", delta %s, deltas %d", humanize.Comma(done.Delta), done.Deltas)
+		}
+		fmt.Fprintln(w)
+	})
+	if err == nil && len(done.Warnings) > 0 {
+		for _, text := range done.Warnings {
+			a.warn("%s", text)
+		}
+		return errPartly
+	}
+	return err
+}
+
+func readNotes(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("reading the notes: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxNotes+1))
+	if err != nil {
+		return "", fmt.Errorf("reading the notes: %w", err)
+	}
+	if len(text) > maxNotes {
+		return "", fmt.Errorf("the notes in %s are longer than %d bytes", path, maxNotes)
+	}
+	return string(text), nil
+}

@@ -1,0 +1,165 @@
+package publish
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/freshet/freshet/bases"
+)
+
+// maxAhead is how far ahead of the clock a time of publication may be.
+const maxAhead = 5 * time.Minute
+
+// manifest reads the content and describes it, without blobs, as the version
+// after before (nil: the first). It gives nil where before has it already, and
+// an [Error] where it must not be published.
+func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manifest, []byte, error) {
+	m := &bases.Manifest{
+		Type: "base", Name: rel.Name, Version: rel.Version, Published: rel.Published.UTC().Truncate(time.Second),
+		Stale: bases.ThresholdsFor(rel.Every), Notes: rel.Notes,
+		Checks: bases.Checks{MinRecords: rel.MinRecords, MustHave: rel.MustHave, MustLack: rel.MustLack},
+	}
+	if rel.Published.IsZero() {
+		m.Published = now
+	}
+	rel.inherit(m, before)
+	img, data, count, err := readImage(rel.Path, m.Checks)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Image = bases.Image{Kind: img.Kind(), File: img.File(), Size: img.Size(), SHA256: sha256.Sum256(data)}
+	rel.setFile(m, before)
+	m.Records = count.Records
+	if rel.has(m, before) {
+		return nil, nil, nil
+	}
+	if err := rel.check(m, before, now, count); err != nil {
+		return nil, nil, err
+	}
+	if rel.Shrink != "" {
+		m.Notes = strings.TrimSpace(m.Notes + "\n\nSmaller on purpose: " + rel.Shrink)
+	}
+	return m, data, nil
+}
+
+// inherit takes over from the version before what was not given.
+func (rel Release) inherit(m, before *bases.Manifest) {
+	if m.Version == 0 {
+		m.Version = 1
+		if before != nil {
+			m.Version = before.Version + 1
+		}
+	}
+	if before == nil {
+		return
+	}
+	if m.Checks.MinRecords == 0 {
+		m.Checks.MinRecords = before.Checks.MinRecords
+	}
+	if m.Checks.MustHave == nil {
+		m.Checks.MustHave = before.Checks.MustHave
+	}
+	if m.Checks.MustLack == nil {
+		m.Checks.MustLack = before.Checks.MustLack
+	}
+}
+
+// setFile keeps the file's name from version to version: engines are
+// configured with it.
+func (rel Release) setFile(m, before *bases.Manifest) {
+	switch {
+	case m.Image.Kind != bases.KindFile:
+	case rel.File != "":
+		m.Image.File = rel.File
+	case before != nil && before.Image.Kind == bases.KindFile:
+		m.Image.File = before.Image.File
+	}
+}
+
+// has says whether the version before is what is asked for: a run that was
+// killed after its last step, or an hour in which nothing changed.
+func (rel Release) has(m, before *bases.Manifest) bool {
+	if before == nil || before.Image != m.Image {
+		return false
+	}
+	if rel.Version != 0 {
+		return rel.Version == before.Version
+	}
+	age := m.Published.Sub(before.Published)
+	return age >= 0 && age < rel.Every
+}
+
+func (rel Release) check(m, before *bases.Manifest, now time.Time, count bases.Count) error {
+	if ahead := m.Published.Sub(now); ahead > maxAhead {
+		return refuse("check the clock, or give --published", "the time of publication %s is %s ahead of the clock", m.Published.Format(time.RFC3339), ahead)
+	}
+	if before != nil && m.Version <= before.Version {
+		return refuse("leave --version away to take the next number", "version %d is not above version %d, the newest", m.Version, before.Version)
+	}
+	if before != nil && m.Published.Before(before.Published) {
+		return refuse("check the clock, or give --published", "the time of publication %s is before that of version %d, %s",
+			m.Published.Format(time.RFC3339), before.Version, before.Published.Format(time.RFC3339))
+	}
+	if m.Image.Kind == bases.KindFile {
+		if err := bases.CheckFileName(m.Image.File); err != nil {
+			return refuse("name the file at the endpoint with --file", "%v", err)
+		}
+	}
+	if m.Records == 0 {
+		return refuse("check what wrote it", "%s has no records", rel.Path)
+	}
+	if err := m.Checks.Verify(count); err != nil {
+		return refuse("check what wrote it; --min-records, --must-have and --must-lack change what is asked of it",
+			"%s must not be published: %v", rel.Path, err)
+	}
+	if rel.Shrink != "" || before == nil {
+		return nil
+	}
+	return checkShrinkage(m, before)
+}
+
+// checkShrinkage refuses a version of less than half the records or bytes of
+// the one before.
+func checkShrinkage(m, before *bases.Manifest) error {
+	for _, c := range []struct {
+		what     string
+		old, new int64
+	}{
+		{"records", before.Records, m.Records},
+		{"bytes", before.Image.Size, m.Image.Size},
+	} {
+		if c.new*2 < c.old {
+			return refuse("check what wrote it; if it is right, say why with --allow-shrink REASON",
+				"it has %d %s where version %d has %d", c.new, c.what, before.Version, c.old)
+		}
+	}
+	return nil
+}
+
+// prepare fills in defaults and says what is wrong with the request itself.
+func (rel *Release) prepare() error {
+	if err := bases.CheckName(rel.Name); err != nil {
+		return refuse("", "%v", err)
+	}
+	if rel.Version < 0 || rel.MinRecords < 0 || rel.Every < 0 {
+		return refuse("", "versions, numbers of records and durations are not negative")
+	}
+	if rel.Every == 0 {
+		rel.Every = time.Hour
+	}
+	rel.MustHave, rel.MustLack = samples(rel.MustHave), samples(rel.MustLack)
+	for _, s := range slices.Concat(rel.MustHave, rel.MustLack) {
+		if strings.ContainsAny(s, "\r\n") || s[0] == '#' {
+			return refuse("", "%q is no record: a record is one line that does not begin with #", s)
+		}
+	}
+	return nil
+}
+
+// samples drops empty strings, by which a list of records is emptied. nil
+// stays nil.
+func samples(records []string) []string {
+	return slices.DeleteFunc(slices.Clone(records), func(s string) bool { return s == "" })
+}

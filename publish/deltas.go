@@ -1,0 +1,119 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/freshet/freshet/bases"
+)
+
+// parallel bounds how many deltas are made at once: each holds an old image
+// and the matcher's tables in memory.
+const parallel = 2
+
+// release is one version in the making.
+type release struct {
+	repo    *Repository
+	history history
+	image   []byte
+	version version
+
+	mu       sync.Mutex // guards the fields below
+	made     map[bases.Hash]*bases.Blob
+	done     int
+	warnings []string
+}
+
+// edges makes the deltas from the given versions. Versions with the same image
+// share one, and what was already made to the same image is used again. A
+// delta no smaller than the full image is left out, and so is, with a warning,
+// one whose old image is lost.
+func (r *release) edges(ctx context.Context, from []version) ([]bases.Edge, error) {
+	r.made = r.known()
+	var todo []version
+	for _, v := range from {
+		if _, ok := r.made[v.SHA256]; !ok {
+			r.made[v.SHA256] = nil
+			todo = append(todo, v)
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, v := range todo {
+		g.Go(func() error {
+			b, err := r.delta(gctx, v)
+			r.finish(v, b, len(todo))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var edges []bases.Edge
+	for _, v := range from {
+		if b := r.made[v.SHA256]; b != nil {
+			edges = append(edges, bases.Edge{From: v.Version, To: r.version.Version, Blob: *b})
+		}
+	}
+	return edges, nil
+}
+
+// known gives the deltas of the history that lead to the very image at hand,
+// by the hash of the image they lead from.
+func (r *release) known() map[bases.Hash]*bases.Blob {
+	sums := map[int64]bases.Hash{}
+	for _, v := range r.history.Versions {
+		sums[v.Version] = v.SHA256
+	}
+	made := map[bases.Hash]*bases.Blob{}
+	for _, e := range r.history.Edges {
+		if sums[e.To] == r.version.SHA256 && r.repo.checkBlob(e.Blob) == nil {
+			made[sums[e.From]] = &e.Blob
+		}
+	}
+	return made
+}
+
+// delta makes and stores the delta from v, or gives nil where there is none
+// worth having.
+func (r *release) delta(ctx context.Context, v version) (*bases.Blob, error) {
+	if v.Full == nil {
+		return nil, nil
+	}
+	old, err := r.repo.apply(ctx, nil, *v.Full, v.Size, v.SHA256)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		r.warn("no delta from version %d: its full image is lost: %v", v.Version, err)
+		return nil, nil
+	}
+	patch, err := makeDelta(ctx, old, r.image, r.version.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("delta from version %d: %w", v.Version, err)
+	}
+	if int64(len(patch)) >= r.version.Full.Size {
+		return nil, nil
+	}
+	b, err := r.repo.putBlob(patch)
+	return &b, err
+}
+
+func (r *release) finish(v version, b *bases.Blob, total int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.made[v.SHA256] = b
+	r.done++
+	if r.repo.Report != nil {
+		r.repo.Report(Progress{Text: "making deltas", Done: r.done, Total: total})
+	}
+}
+
+func (r *release) warn(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,206 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/freshet/freshet/bases"
+)
+
+// grace is how long a superseded state stays whole for agents that are in the
+// middle of an update by it.
+const grace = day
+
+// Pruned is what Prune removed, or would.
+type Pruned struct {
+	Files []string `json:"files"` // relative to the repository
+	Bytes int64    `json:"bytes"`
+}
+
+// Prune removes what no metadata of the last 24 hours reaches. Roots are
+// kept for good: agents follow them one by one. With dry nothing is removed.
+func (r *Repository) Prune(ctx context.Context, dry bool) (*Pruned, error) {
+	lock, err := r.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	st, err := r.load(time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	keep := map[string]bool{}
+	if err := r.keepMetadata(st, keep); err != nil {
+		return nil, err
+	}
+	p := &Pruned{Files: []string{}}
+	// Metadata goes first and blobs last: what is still there never names
+	// what is gone.
+	for _, dir := range []string{"metadata", "targets/bases", "blobs"} {
+		entries, err := os.ReadDir(r.path(dir))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			name := dir + "/" + e.Name()
+			info, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			if keep[name] || !e.Type().IsRegular() {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			p.Files = append(p.Files, name)
+			p.Bytes += info.Size()
+			if dry {
+				continue
+			}
+			if err := r.Disk.RemoveAll(r.path(name)); err != nil {
+				return nil, fmt.Errorf("removing %s: %w", name, err)
+			}
+		}
+	}
+	return p, nil
+}
+
+// keepMetadata marks the metadata to keep, and all that it reaches.
+func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
+	for _, name := range st.files {
+		keep[name] = true
+	}
+	current := map[string]int64{
+		metadata.SNAPSHOT: st.Snapshot.Signed.Version,
+		metadata.TARGETS:  st.Targets[metadata.TARGETS].Signed.Version,
+		roleBases:         st.Targets[roleBases].Signed.Version,
+		roleModules:       st.Targets[roleModules].Signed.Version,
+	}
+	for role, now := range current {
+		versions, err := r.versions(role)
+		if err != nil {
+			return err
+		}
+		for i, v := range versions {
+			recent, err := r.recent(role, versions, i, now)
+			if err != nil {
+				return err
+			}
+			if !recent {
+				continue
+			}
+			keep[fmt.Sprintf("metadata/%d.%s.json", v, role)] = true
+			// Versions above the current one were left by a killed run: their
+			// numbers stay taken, but nobody was ever led to what they name.
+			if role == roleBases && v <= now {
+				if err := r.keepBases(v, keep); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// versions lists the metadata files of a role, ascending.
+func (r *Repository) versions(role string) ([]int64, error) {
+	paths, err := filepath.Glob(r.metadata("*." + role + ".json"))
+	if err != nil {
+		return nil, err
+	}
+	var versions []int64
+	for _, p := range paths {
+		n, _, _ := strings.Cut(filepath.Base(p), ".")
+		if v, err := strconv.ParseInt(n, 10, 64); err == nil {
+			versions = append(versions, v)
+		}
+	}
+	slices.Sort(versions)
+	return versions, nil
+}
+
+// recent says whether versions[i] is current or newer, or was superseded less
+// than the grace ago: when its successor was written.
+func (r *Repository) recent(role string, versions []int64, i int, current int64) (bool, error) {
+	if versions[i] >= current {
+		return true, nil
+	}
+	st, err := os.Stat(r.metadata(fmt.Sprintf("%d.%s.json", versions[i+1], role)))
+	if err != nil {
+		return false, err
+	}
+	return r.Clock.Now().Sub(st.ModTime()) < grace, nil
+}
+
+// keepBases marks all that a version of the bases metadata reaches. What a
+// killed run left may name a manifest that was pruned since.
+func (r *Repository) keepBases(version int64, keep map[string]bool) error {
+	name := fmt.Sprintf("%d.bases.json", version)
+	data, err := r.readFile(r.metadata(name), maxMetadata)
+	if err != nil {
+		return err
+	}
+	m, err := metadata.Targets().FromBytes(data)
+	if err != nil {
+		return fmt.Errorf("metadata/%s: %w", name, err)
+	}
+	for path, target := range m.Signed.Targets {
+		base := strings.TrimSuffix(strings.TrimPrefix(path, "bases/"), ".json")
+		sum, err := targetHash(target)
+		if err != nil {
+			return fmt.Errorf("metadata/%s: %s: %w", name, path, err)
+		}
+		file := targetFile(base, sum)
+		keep[file] = true
+		data, err := r.readFile(r.path(file), bases.MaxManifest)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m, err := bases.ParseManifest(base, data)
+		if err != nil {
+			return err
+		}
+		if err := r.keepBlobs(m, keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Repository) keepBlobs(m *bases.Manifest, keep map[string]bool) error {
+	keep[m.Full.Path()] = true
+	for _, d := range m.Deltas {
+		keep[d.Path()] = true
+	}
+	if m.Index == nil {
+		return nil
+	}
+	keep[m.Index.Path()] = true
+	h, err := r.history(m)
+	if err != nil {
+		return err
+	}
+	for _, v := range h.Versions {
+		if v.Full != nil {
+			keep[v.Full.Path()] = true
+		}
+	}
+	for _, e := range h.Edges {
+		keep[e.Path()] = true
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package publish
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/freshet/freshet/bases"
+)
+
+// Release asks for a new version of a base.
+type Release struct {
+	Name      string
+	Path      string    // a file or a folder
+	File      string    // the file's name at the endpoint; "": as before, at first as in Path
+	Version   int64     // 0: the next
+	Published time.Time // zero: now
+	Every     time.Duration
+	Shrink    string // why it may be much smaller than the version before
+	Notes     string
+
+	MinRecords int64    // 0: as before
+	MustHave   []string // nil: as before
+	MustLack   []string // nil: as before
+}
+
+// Released says what Publish did.
+type Released struct {
+	Name      string    `json:"name"`
+	Version   int64     `json:"version"`
+	Published time.Time `json:"published"`
+	Unchanged bool      `json:"unchanged,omitempty"` // nothing was published
+	Records   int64     `json:"records"`
+	Size      int64     `json:"size"`       // of the image, in bytes
+	Full      int64     `json:"full_bytes"` // of the full image as fetched
+	Deltas    int       `json:"deltas"`     // that lead to it
+	Delta     int64     `json:"delta_bytes"`
+	Warnings  []string  `json:"warnings,omitempty"`
+}
+
+// Publish adds a version of a base. If it returns nil the version is published
+// even after power loss. A refusal ([Error]) changes nothing. On any other
+// error the repository is as it was or complete, and the same call completes
+// it: content that the newest version has, published less than Every before,
+// is not published again.
+func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error) {
+	if err := rel.prepare(); err != nil {
+		return nil, err
+	}
+	lock, err := r.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	st, err := r.load(time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	ring, err := r.keyring()
+	if err != nil {
+		return nil, err
+	}
+	if err := ring.check(st, roleBases, "snapshot", "timestamp"); err != nil {
+		return nil, err
+	}
+	before, err := r.manifest(st, rel.Name)
+	if err != nil {
+		return nil, err
+	}
+	r.report("reading %s", rel.Path)
+	m, image, err := rel.manifest(r.now(), before)
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return released(before, true), nil
+	}
+	warnings, err := r.fill(ctx, m, before, image)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.putManifest(st, m); err != nil {
+		return nil, err
+	}
+	if err := r.commit(st, ring, roleBases); err != nil {
+		return nil, err
+	}
+	done := released(m, false)
+	done.Warnings = warnings
+	return done, nil
+}
+
+func released(m *bases.Manifest, unchanged bool) *Released {
+	d := &Released{
+		Name: m.Name, Version: m.Version, Published: m.Published, Unchanged: unchanged,
+		Records: m.Records, Size: m.Image.Size, Full: m.Full.Size, Deltas: len(m.Deltas),
+	}
+	if len(m.Deltas) > 0 {
+		d.Delta = m.Deltas[0].Size
+	}
+	return d
+}
+
+// fill makes and stores the blobs of a version and names them in m.
+func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) ([]string, error) {
+	h, err := r.history(before)
+	if err != nil {
+		return nil, err
+	}
+	h.Name = m.Name
+	if before != nil && before.Image.SHA256 == m.Image.SHA256 && r.checkBlob(before.Full) == nil {
+		m.Full = before.Full
+	} else {
+		r.report("compressing the full image")
+		full, err := makeDelta(ctx, nil, image, m.Image.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("full image: %w", err)
+		}
+		if m.Full, err = r.putBlob(full); err != nil {
+			return nil, err
+		}
+	}
+	cp := h.checkpoint(publishedAt(before), m.Published)
+	v := version{
+		IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256, Checkpoint: cp},
+		Full:         &m.Full,
+	}
+	rel := &release{repo: r, history: h, image: image, version: v}
+	edges, err := rel.edges(ctx, h.sources(cp))
+	if err != nil {
+		return nil, err
+	}
+	h = h.next(v, edges)
+	m.Deltas = h.deltas()
+	index, err := json.Marshal(h)
+	if err == nil {
+		_, err = parseHistory(m.Name, index)
+	}
+	if err != nil {
+		return nil, err
+	}
+	blob, err := r.putBlob(index)
+	if err != nil {
+		return nil, err
+	}
+	m.Index = &blob
+	// A blob found in place may have been renamed by a run killed before it
+	// synced the folder.
+	return rel.warnings, r.Disk.SyncDir(r.path("blobs"))
+}
+
+func publishedAt(m *bases.Manifest) time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.Published
+}
+
+func (r *Repository) putManifest(st *state, m *bases.Manifest) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if len(data) > bases.MaxManifest {
+		return refuse("shorten the notes or the lists of records", "the manifest would have %d bytes, more than %d", len(data), bases.MaxManifest)
+	}
+	if _, err := bases.ParseManifest(m.Name, data); err != nil {
+		return err
+	}
+	st.setTarget(m.Name, data)
+	return r.write(targetFile(m.Name, sha256.Sum256(data)), data)
+}
+
+// readImage reads the file or folder at path as it is at one moment.
+func readImage(path string, checks bases.Checks) (*bases.Reader, []byte, bases.Count, error) {
+	var none bases.Count
+	img, err := bases.NewImage(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, none, refuse("", "%v", err)
+	}
+	if err != nil {
+		return nil, nil, none, refuse("a base is a file, or a folder of plain files and folders", "%v", err)
+	}
+	defer img.Close()
+	if img.Size() == 0 {
+		return nil, nil, none, refuse("check what wrote it", "%s is empty", path)
+	}
+	data := make([]byte, img.Size())
+	if _, err := img.ReadAt(data, 0); err != nil && err != io.EOF {
+		return nil, nil, none, fmt.Errorf("reading %s: %w", path, err)
+	}
+	count, err := img.CountFor(checks)
+	if err != nil {
+		return nil, nil, none, fmt.Errorf("reading %s: %w", path, err)
+	}
+	sum, err := img.Sum()
+	if err != nil {
+		return nil, nil, none, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if sum != sha256.Sum256(data) {
+		return nil, nil, none, refuse("give a copy that nothing writes to", "%s changed while it was read", path)
+	}
+	return img, data, count, nil
+}

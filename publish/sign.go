@@ -1,0 +1,162 @@
+package publish
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+)
+
+// SignedAtField is the field of the timestamp's signed part with the time of
+// signing, RFC 3339 in UTC.
+const SignedAtField = "x-freshet-signed-at"
+
+// holders are the keys that may sign for a role.
+type holders struct {
+	ids       []string
+	threshold int
+}
+
+func (st *state) holders(name string) (holders, error) {
+	if ro, ok := st.Root.Signed.Roles[name]; ok {
+		return holders{ro.KeyIDs, ro.Threshold}, nil
+	}
+	if targets := st.Targets[metadata.TARGETS]; targets != nil && targets.Signed.Delegations != nil {
+		for _, ro := range targets.Signed.Delegations.Roles {
+			if ro.Name == name {
+				return holders{ro.KeyIDs, ro.Threshold}, nil
+			}
+		}
+	}
+	return holders{}, fmt.Errorf("no role %q in the metadata", name)
+}
+
+// check says whether ring has enough keys to sign for the roles.
+func (ring keyring) check(st *state, names ...string) error {
+	for _, name := range names {
+		h, err := st.holders(name)
+		if err != nil {
+			return err
+		}
+		have := len(ring.of(h))
+		if have < h.threshold {
+			return refuse("give the folder that has them with --keys; it may be given more than once",
+				"signing %s takes %d of its %d keys, of which %d are at hand", name, h.threshold, len(h.ids), have)
+		}
+	}
+	return nil
+}
+
+// of gives the IDs at hand, as many as are needed at most.
+func (ring keyring) of(h holders) []string {
+	var have []string
+	for _, id := range h.ids {
+		if _, ok := ring[id]; ok && len(have) < h.threshold {
+			have = append(have, id)
+		}
+	}
+	return have
+}
+
+// sign puts the signatures of a role's keys on m and gives m's bytes.
+func sign[T metadata.Roles](st *state, ring keyring, name string, m *metadata.Metadata[T]) ([]byte, error) {
+	if err := ring.check(st, name); err != nil {
+		return nil, err
+	}
+	h, err := st.holders(name)
+	if err != nil {
+		return nil, err
+	}
+	m.ClearSignatures()
+	for _, id := range ring.of(h) {
+		if _, err := m.Sign(ring[id]); err != nil {
+			return nil, fmt.Errorf("signing %s: %w", name, err)
+		}
+	}
+	if name == roleBases || name == roleModules {
+		err = st.Targets[metadata.TARGETS].VerifyDelegate(name, m)
+	} else {
+		err = st.Root.VerifyDelegate(name, m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checking the signature of %s: %w", name, err)
+	}
+	return m.ToBytes(false)
+}
+
+// nextFree is the number above version under which no file of the role is
+// found. A killed run may have left one that a mirror has copied since, and
+// what has a name never changes.
+func (r *Repository) nextFree(version int64, role string) int64 {
+	for {
+		version++
+		_, err := os.Lstat(r.metadata(fmt.Sprintf("%d.%s.json", version, role)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return version
+		}
+	}
+}
+
+// commit signs and writes new versions of the named targets roles (targets,
+// bases, modules), then the snapshot, then the timestamp. If it returns nil the
+// new state is published even after power loss; on an error the old or the
+// new state is.
+func (r *Repository) commit(st *state, ring keyring, changed ...string) error {
+	now := r.now()
+	for _, name := range []string{metadata.TARGETS, roleModules, roleBases} {
+		if !slices.Contains(changed, name) {
+			continue
+		}
+		m := st.Targets[name]
+		m.Signed.Version = r.nextFree(m.Signed.Version, name)
+		m.Signed.Expires = now.Add(life(name))
+		meta, err := writeSigned(r, st, ring, name, m, m.Signed.Version)
+		if err != nil {
+			return err
+		}
+		st.Snapshot.Signed.Meta[name+".json"] = meta
+	}
+	if len(changed) > 0 {
+		s := st.Snapshot
+		s.Signed.Version = r.nextFree(s.Signed.Version, metadata.SNAPSHOT)
+		s.Signed.Expires = now.Add(life(metadata.SNAPSHOT))
+		meta, err := writeSigned(r, st, ring, metadata.SNAPSHOT, s, s.Signed.Version)
+		if err != nil {
+			return err
+		}
+		st.Timestamp.Signed.Meta["snapshot.json"] = meta
+	}
+	t := st.Timestamp
+	t.Signed.Version++
+	t.Signed.Expires = now.Add(life(metadata.TIMESTAMP))
+	t.Signed.UnrecognizedFields = map[string]any{SignedAtField: now.Format(time.RFC3339)}
+	data, err := sign(st, ring, metadata.TIMESTAMP, t)
+	if err != nil {
+		return err
+	}
+	return r.write("metadata/timestamp.json", data)
+}
+
+// writeSigned signs and writes metadata/VERSION.NAME.json and says how the
+// metadata above names it.
+func writeSigned[T metadata.Roles](r *Repository, st *state, ring keyring, name string, m *metadata.Metadata[T], version int64) (*metadata.MetaFiles, error) {
+	data, err := sign(st, ring, name, m)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	meta := &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
+	return meta, r.write(fmt.Sprintf("metadata/%d.%s.json", version, name), data)
+}
+
+func (r *Repository) write(name string, data []byte) error {
+	if err := r.Disk.WriteFile(r.path(name), data, 0o644); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	return nil
+}
