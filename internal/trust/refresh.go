@@ -19,6 +19,7 @@ type marks struct {
 	timestamp                   *metadata.Metadata[metadata.TimestampType]
 	snapshot                    *metadata.Metadata[metadata.SnapshotType]
 	rotated                     bool
+	lastTimestamp               int64 // its version, whether signed with today's keys or not
 }
 
 // readMarks reads the high-water mark. Whether keys were rotated is seen from
@@ -26,33 +27,50 @@ type marks struct {
 // nothing: dropping the mark is found again by the next one.
 func (r *refresh) readMarks() marks {
 	var m marks
-	var tsRotated, snapRotated bool
-	m.timestamp, m.timestampData, tsRotated = readStored[metadata.TimestampType](r, metadata.TIMESTAMP)
-	m.snapshot, m.snapshotData, snapRotated = readStored[metadata.SnapshotType](r, metadata.SNAPSHOT)
-	m.rotated = tsRotated || snapRotated
+	if ts, data, state := readStored[metadata.TimestampType](r, metadata.TIMESTAMP); state != unusable {
+		m.lastTimestamp = ts.Signed.Version
+		if state == valid {
+			m.timestamp, m.timestampData = ts, data
+		}
+		m.rotated = state == rotated
+	}
+	snap, data, state := readStored[metadata.SnapshotType](r, metadata.SNAPSHOT)
+	if state == valid {
+		m.snapshot, m.snapshotData = snap, data
+	}
+	m.rotated = m.rotated || state == rotated
 	return m
 }
 
-func readStored[T metadata.Roles](r *refresh, role string) (md *metadata.Metadata[T], data []byte, rotated bool) {
+// trustState is how far a stored file can be believed.
+type trustState int
+
+const (
+	unusable trustState = iota // missing or damaged
+	rotated                    // valid under an earlier root, not under this one
+	valid
+)
+
+func readStored[T metadata.Roles](r *refresh, role string) (*metadata.Metadata[T], []byte, trustState) {
 	data, err := r.store.read(role)
 	if err == nil && data == nil {
-		return nil, nil, false
+		return nil, nil, unusable
 	}
+	var md *metadata.Metadata[T]
 	if err == nil {
 		md, err = parse[T](role, data)
 	}
-	if err != nil {
-		r.note(Damaged, role, err)
-		return nil, nil, false
+	if err == nil {
+		err = verify(r.trusted.Root, role, md)
 	}
-	if err := verify(r.trusted.Root, role, md); err != nil {
-		if r.ofEarlierRoot(role, md) {
-			return nil, nil, true
-		}
-		r.note(Damaged, role, err)
-		return nil, nil, false
+	if err == nil {
+		return md, data, valid
 	}
-	return md, data, false
+	if md != nil && r.ofEarlierRoot(role, md) {
+		return md, data, rotated
+	}
+	r.note(Damaged, role, err)
+	return nil, nil, unusable
 }
 
 // seenSnapshot is the newest snapshot version seen, 0 if none.
@@ -106,7 +124,7 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 func (r *refresh) checkTimestamp(offered *metadata.Metadata[metadata.TimestampType]) error {
 	const role = metadata.TIMESTAMP
 	if err := verify(r.trusted.Root, role, offered); err != nil {
-		if r.ofEarlierRoot(role, offered) {
+		if offered.Signed.Version <= r.marks.lastTimestamp && r.ofEarlierRoot(role, offered) {
 			return fail(Behind, role, "version %d is signed with keys that have been replaced since", offered.Signed.Version)
 		}
 		return rejected(role, err)
