@@ -59,8 +59,10 @@ func (b *Builder) Write(p []byte) (int, error) {
 		p = rest
 	}
 	for len(p) > 0 {
-		if err := b.openNext(); err != nil {
+		if ok, err := b.openNext(); err != nil {
 			return 0, err
+		} else if !ok {
+			return 0, errors.New("bytes behind the last file of the image")
 		}
 		k := int(min(int64(len(p)), b.cur.left))
 		b.counter.Write(p[:k])
@@ -108,26 +110,23 @@ func (b *Builder) takeIndex(p []byte) ([]byte, error) {
 	return rest, nil
 }
 
-// openNext makes the entry at hand the current file, making empty files on
-// the way.
-func (b *Builder) openNext() error {
-	for b.cur == nil {
-		if b.next >= len(b.entries) {
-			return errors.New("bytes behind the last file of the image")
-		}
+// openNext makes the next file with content the current one, making empty
+// files on the way. It says whether there is one.
+func (b *Builder) openNext() (bool, error) {
+	for b.cur == nil && b.next < len(b.entries) {
 		e := b.entries[b.next]
 		if err := b.mkdir(filepath.Dir(e.path)); err != nil {
-			return err
+			return false, err
 		}
 		b.cur = b.newPart(e)
 		if e.size > 0 {
-			return nil
+			break
 		}
 		if err := b.endFile(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return b.cur != nil, nil
 }
 
 func (b *Builder) mkdir(dir string) error {
@@ -152,29 +151,16 @@ func (b *Builder) Finish() (Count, error) {
 	if b.written != b.img.Size {
 		return Count{}, fmt.Errorf("the image ends after %d bytes, signed are %d", b.written, b.img.Size)
 	}
-	if b.next < len(b.entries) { // empty files at the end
-		if err := b.openNextEmpty(); err != nil {
-			return Count{}, err
-		}
+	if len(b.entries) == 0 {
+		return Count{}, errors.New("the index of the tree is cut off")
+	}
+	if _, err := b.openNext(); err != nil { // empty files at the end
+		return Count{}, err
 	}
 	if err := b.disk.SyncTree(b.dir); err != nil {
 		return Count{}, fmt.Errorf("syncing the new version: %w", err)
 	}
 	return b.counter.count, nil
-}
-
-func (b *Builder) openNextEmpty() error {
-	for b.next < len(b.entries) {
-		e := b.entries[b.next]
-		if err := b.mkdir(filepath.Dir(e.path)); err != nil {
-			return err
-		}
-		b.cur = b.newPart(e)
-		if err := b.endFile(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Abort closes what is open. The folder is left to the caller.

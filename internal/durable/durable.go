@@ -77,6 +77,18 @@ func (d *Disk) Rename(old, new string) error {
 	return d.SyncDir(filepath.Dir(old))
 }
 
+// Exchange swaps what stands at a and at b, which are on one file system, in
+// one step (renameat2(2)), and syncs both folders.
+func (d *Disk) Exchange(a, b string) error {
+	if err := d.step("rename", b); err != nil {
+		return err
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return errors.Join(d.SyncDir(filepath.Dir(b)), d.SyncDir(filepath.Dir(a)))
+}
+
 // Link makes new a second name of the file old. The caller syncs the folder.
 func (d *Disk) Link(old, new string) error {
 	if err := d.step("link", new); err != nil {
