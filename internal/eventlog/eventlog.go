@@ -196,7 +196,8 @@ func (l *Log) rotate(n int64) error {
 		return nil
 	}
 	if l.file != nil {
-		if err := l.disk.Rename(l.path, l.path+".1"); err != nil {
+		// Not there: an earlier rename happened, then failed to be synced.
+		if err := l.disk.Rename(l.path, l.path+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		l.file.Close()
