@@ -43,11 +43,7 @@ func newEndpoint(t *testing.T) *endpoint {
 	r.AddTarget("bases", "bases/maltrail.json", []byte(`{"version":1}`), nil)
 	r.PublishAll()
 	e := &endpoint{t: t, repo: r, now: start, signed: map[string]bool{}, seen: map[string]int64{}}
-	e.Client = &trust.Client{
-		Dir:  filepath.Join(t.TempDir(), "trust", "repo"),
-		Root: r.RootBytes(1),
-		Now:  func() time.Time { return e.now },
-	}
+	e.Client = &trust.Client{Dir: filepath.Join(t.TempDir(), "trust", "repo"), Root: r.RootBytes(1), Now: e.clock}
 	return e
 }
 
@@ -63,6 +59,8 @@ func newFreshEndpoint(t *testing.T) *endpoint {
 	e.repo.Requests()
 	return e
 }
+
+func (e *endpoint) clock() time.Time { return e.now }
 
 func (e *endpoint) refresh(f trust.Fetcher) (*trust.View, error) {
 	e.t.Helper()

@@ -115,7 +115,7 @@ func (v *View) search(ctx context.Context, f Fetcher, path string) (string, *tar
 
 // target makes a Target of what a role says of a path.
 func (v *View) target(role, path string, file *metadata.TargetFiles) (Target, error) {
-	if !fs.ValidPath(path) {
+	if !fs.ValidPath(path) || path == "." {
 		return Target{}, fail(Malformed, role, "%q is no path within the repository", path)
 	}
 	t := Target{Path: path, Role: role, Length: file.Length, Hashes: map[string]string{}}
