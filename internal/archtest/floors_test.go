@@ -1,0 +1,70 @@
+// Package archtest holds the packages to their floors.
+package archtest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/freshet/freshet/"
+
+// floors is the plan: a package imports only lower floors.
+var floors = map[string]int{
+	"internal/durable": 0, "internal/delta": 0, "internal/event": 0, "internal/clock": 0,
+	"firewall": 1, "internal/trust": 1, "internal/settings": 1, "internal/eventlog": 1,
+	"internal/api": 1, "internal/source": 1, "rollback": 1,
+	"bases": 2, "modules": 3,
+	"updater": 4, "publish": 4,
+	"agent":       5,
+	"cmd/freshet": 6, "cmd/freshet-publish": 6,
+	"internal/trust/conformance": 6, "internal/bench": 6, "internal/demo": 6,
+}
+
+func TestPackagesImportOnlyLowerFloors(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		checkFloor(t, p.ImportPath, p.Imports)
+	}
+	if seen < len(floors)/2 {
+		t.Errorf("go list found %d packages", seen)
+	}
+}
+
+func checkFloor(t *testing.T, path string, imports []string) {
+	t.Helper()
+	name := strings.TrimPrefix(path, module)
+	floor, ok := floors[name]
+	if !ok {
+		if name != "internal/archtest" {
+			t.Errorf("%s stands on no floor: add it to the plan", name)
+		}
+		return
+	}
+	for _, imp := range imports {
+		below, ours := strings.CutPrefix(imp, module)
+		if !ours {
+			continue
+		}
+		if f, ok := floors[below]; !ok || f >= floor {
+			t.Errorf("%s (floor %d) imports %s (floor %d)", name, floor, below, f)
+		}
+	}
+}
