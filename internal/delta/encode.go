@@ -73,18 +73,6 @@ func split(old, new []byte, ops []Op) columns {
 	return c
 }
 
-// dense returns the differences of all copied bytes.
-func (c columns) dense() []byte {
-	d := make([]byte, c.copied)
-	at := int64(0)
-	for _, x := range c.diffs {
-		at += x.gap
-		d[at] = x.value
-		at++
-	}
-	return d
-}
-
 // packedInserts is the most inserted bytes that go into the packed stream,
 // which is dense but slow to read.
 const packedInserts = 64 << 10

@@ -30,7 +30,11 @@ func (x *nearIndex) build(old []byte, lo, hi int) {
 	}
 	x.base = lo
 	for i := lo; i <= hi; i++ {
-		s := &x.at[binary.LittleEndian.Uint64(old[i:])*hashFactor>>x.shift]
+		v := binary.LittleEndian.Uint64(old[i:])
+		if v == bits.RotateLeft64(v, 8) {
+			continue // a run of one byte is found anywhere, which tells nothing
+		}
+		s := &x.at[v*hashFactor>>x.shift]
 		if *s>>16 != x.gen {
 			*s = x.gen<<16 | uint32(i-lo)
 		}

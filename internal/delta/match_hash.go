@@ -8,8 +8,11 @@ import (
 )
 
 // Hash is the matcher for images of any size. It walks old and new side by
-// side, as they are mostly the same; where they part it looks for the place
-// where they meet again, first near by, then in a hash index of all of old.
+// side, as they are mostly the same. Where they part it looks for the place
+// where they meet again for long, first near by, then in a hash index of all
+// of old; then, within what lies between, for shorter meetings, and so on, so
+// that a chance likeness cannot lead it astray for longer than one gap.
+//
 // Its work is linear in the sizes of both; the index takes 1/2 byte for each
 // byte of old, 128 MiB at most, and is built only when a place far off is sought.
 type Hash struct{}
@@ -17,8 +20,12 @@ type Hash struct{}
 func (Hash) Name() string { return "hash" }
 
 func (Hash) Match(ctx context.Context, old, new []byte) ([]Op, error) {
-	m := &walk{old: old, new: new, text: isText(new)}
-	return m.run(ctx)
+	w := &walk{ctx: ctx, old: old, new: new, text: isText(new)}
+	w.fill(gap{0, 0, len(new), len(old)}, 0)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return w.bridges(), nil
 }
 
 // isText tells text by the absence of zero bytes near the beginning.
@@ -27,10 +34,12 @@ func isText(b []byte) bool {
 }
 
 type walk struct {
+	ctx      context.Context
 	old, new []byte
 	text     bool
 	near     nearIndex
 	far      *farIndex
+	found    []meeting // in the order of new, not overlapping there
 	ops      []Op
 }
 
@@ -39,37 +48,67 @@ type meeting struct {
 	p, q, n int // in new, in old, bytes
 }
 
-func (w *walk) run(ctx context.Context) ([]Op, error) {
+// A gap is a stretch of new for which nothing was found yet, and the stretch
+// of old that lies between the meetings around it (toOld < fromOld after a move).
+type gap struct {
+	from, fromOld int
+	to, toOld     int
+}
+
+// levels are the least lengths of meetings that are sought, one after the other.
+var levels = [...]int{2048, 256, 32}
+
+// fill finds meetings in a gap, those of the level's length first.
+func (w *walk) fill(g gap, level int) {
+	p, q := g.from, g.fromOld
+	for p < g.to {
+		n := min(matchLen(w.new[p:g.to], w.old[q:]), g.to-p)
+		if n > 0 {
+			w.found = append(w.found, meeting{p, q, n})
+			p, q = p+n, q+n
+			continue
+		}
+		rest := gap{p, q, g.to, g.toOld}
+		m, ok := w.meet(rest, level)
+		if ok {
+			rest.to, rest.toOld = m.p, m.q
+		}
+		if level+1 < len(levels) && rest.to > rest.from {
+			w.fill(rest, level+1)
+		}
+		if !ok || w.ctx.Err() != nil {
+			return
+		}
+		p, q = m.p, m.q
+	}
+}
+
+// bridges makes operations of the meetings.
+func (w *walk) bridges() []Op {
 	start, p, q := 0, 0, 0 // the copy runs from start to p in new, q goes with p
-	for steps := 0; ; steps++ {
-		if steps&1023 == 0 {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
+	for _, m := range w.found {
+		if m.p+m.n <= p {
+			continue // a bridge went past it
 		}
-		n := matchLen(w.new[p:], w.old[q:])
-		p, q = p+n, q+n
-		if p == len(w.new) {
-			w.ops = append(w.ops, Op{Copy: int64(p - start)})
-			return w.ops, nil
+		for m.p > start && m.q > 0 && w.new[m.p-1] == w.old[m.q-1] {
+			m.p, m.q, m.n = m.p-1, m.q-1, m.n+1
 		}
-		m, ok := w.meet(start, p, q)
-		if !ok {
-			fwd := w.forward(p, q, len(w.new))
-			p += fwd
-			w.ops = append(w.ops, Op{Copy: int64(p - start), Insert: int64(len(w.new) - p)})
-			return w.ops, nil
+		if m.p-m.q == p-q && m.p <= p {
+			p, q = m.p+m.n, m.q+m.n
+			continue
 		}
 		start = w.bridge(start, p, q, m)
-		p, q = m.p+m.n, m.q+m.n
+		p, q = max(start, m.p+m.n), max(start-m.p, m.n)+m.q
 	}
+	end := p + w.forward(p, q, len(w.new))
+	return append(w.ops, Op{Copy: int64(end - start), Insert: int64(len(w.new) - end)})
 }
 
 // bridge ends the copy that runs from start to p (q in old), appends what leads
 // to the meeting m, and returns where in new the next copy starts.
 func (w *walk) bridge(start, p, q int, m meeting) int {
 	grown := (m.p - m.q) - (p - q) // bytes that new gained between the two
-	from, to := p, m.p             // new[from:to] is in neither
+	var from, to int               // new[from:to] is inserted
 	end := m.p + m.n
 	switch shared := p + grown - m.p; { // bytes that both copies could cover
 	case grown >= 0 && shared >= 0 && shared <= enough && p+grown <= end && (m.p > p || grown <= word):
@@ -168,88 +207,88 @@ func (w *walk) backward(p int, m meeting) int {
 	return n
 }
 
-// meet looks for the next meeting after new[p] and old[q], which differ.
-// What it returns may begin before p, but not before start.
-func (w *walk) meet(start, p, q int) (meeting, bool) {
-	for _, reach := range [...]int{1 << 10, 16 << 10} {
-		if m, ok := w.meetNear(start, p, q, reach); ok {
-			return m, true
-		}
-	}
-	return w.meetFar(start, p, q)
-}
-
 const (
-	enough = 64 // a meeting this long is no chance
+	enough = 64 // bytes that two copies may share
 	word   = 8  // bytes by which the near index finds
 )
 
-// extend makes of one equal word the whole meeting, back to start at most.
-func (w *walk) extend(start, p, q int) meeting {
-	n := matchLen(w.new[p:], w.old[q:])
+// meet looks for the first meeting in a gap that has the level's length.
+func (w *walk) meet(g gap, level int) (meeting, bool) {
+	for _, reach := range [...]int{1 << 10, 16 << 10} {
+		if m, ok := w.meetNear(g, level, reach); ok {
+			return m, true
+		}
+		if g.to-g.from <= reach && g.toOld-g.fromOld <= reach {
+			break
+		}
+	}
+	return w.meetFar(g, level)
+}
+
+// extend makes of one equal word the whole meeting within the gap.
+func (w *walk) extend(g gap, p, q int) meeting {
+	n := matchLen(w.new[p:g.to], w.old[q:])
 	back := 0
-	for p-back > start && q-back > 0 && w.new[p-back-1] == w.old[q-back-1] {
+	for p-back > g.from && q-back > 0 && w.new[p-back-1] == w.old[q-back-1] {
 		back++
 	}
 	return meeting{p - back, q - back, n + back}
 }
 
-func (w *walk) meetNear(start, p, q, reach int) (meeting, bool) {
-	lo, hi := max(0, q-enough), min(q+reach, len(w.old)-word)
+func (w *walk) meetNear(g gap, level, reach int) (meeting, bool) {
+	lo, hi := max(0, g.fromOld-enough), min(g.fromOld+reach, len(w.old)-word)
+	if g.toOld >= g.fromOld {
+		hi = min(hi, g.toOld+enough)
+	}
 	w.near.build(w.old, lo, hi)
-	var short, last meeting
-	for i, end := p, min(p+reach, len(w.new)-word); i <= end; i++ {
+	last := meeting{n: -1}
+	for i, end := g.from, min(g.from+reach, g.to-word, len(w.new)-word); i <= end; i++ {
 		j, ok := w.near.find(w.old, w.new[i:])
-		if !ok || (last.n > 0 && j-i == last.q-last.p && i < last.p+last.n) {
+		if !ok || j-i == last.q-last.p && i < last.p+last.n {
 			continue
 		}
-		m := w.extend(start, i, j)
-		last = m
-		if m.p+m.n <= p {
-			continue
-		}
-		switch cover := m.p + m.n - max(m.p, p); {
-		case cover >= enough:
-			if short.n > 0 && short.p+short.n <= m.p {
-				return short, true
-			}
-			return m, true
-		case short.n == 0 && w.worth(m, max(m.p, p)):
-			short = m
+		last = w.extend(g, i, j)
+		if last.n >= levels[level] || level == len(levels)-1 && w.worth(last) {
+			return last, true
 		}
 	}
-	return short, short.n > 0
+	return meeting{}, false
 }
 
-// worth tells whether a short meeting is worth an operation: in text if it is
-// a whole line, elsewhere from 16 bytes.
-func (w *walk) worth(m meeting, from int) bool {
-	b := w.new[from : m.p+m.n]
+// worth tells whether a short meeting near by is worth an operation: in text
+// if it is a whole line, elsewhere from 16 bytes.
+func (w *walk) worth(m meeting) bool {
+	b := w.new[m.p : m.p+m.n]
 	if !w.text {
 		return len(b) >= 16
 	}
-	if i := bytes.IndexByte(b, '\n'); i >= 0 && (from == 0 || w.new[from-1] != '\n') {
+	if m.p > 0 && w.new[m.p-1] != '\n' {
+		i := bytes.IndexByte(b, '\n')
 		b = b[i+1:]
 	}
 	return len(b) >= 12 && bytes.IndexByte(b, '\n') >= 0
 }
 
 // meetFar looks through all of old.
-func (w *walk) meetFar(start, p, q int) (meeting, bool) {
+func (w *walk) meetFar(g gap, level int) (meeting, bool) {
+	if g.to-g.from < farWord {
+		return meeting{}, false
+	}
 	if w.far == nil {
 		w.far = newFarIndex(w.old)
 	}
-	least := 32
+	least := levels[level]
 	if w.text {
-		least = enough
+		least = max(least, enough)
 	}
-	for i, end := p, len(w.new)-farWord; i <= end; i++ {
+	last := meeting{n: -1}
+	for i, end := g.from, g.to-farWord; i <= end; i++ {
 		j, ok := w.far.find(w.old, w.new[i:])
-		if !ok {
+		if !ok || j-i == last.q-last.p && i < last.p+last.n {
 			continue
 		}
-		if m := w.extend(start, i, j); m.p+m.n-max(m.p, p) >= least {
-			return m, true
+		if last = w.extend(g, i, j); last.n >= least {
+			return last, true
 		}
 	}
 	return meeting{}, false
