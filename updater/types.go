@@ -81,6 +81,8 @@ type Result struct {
 	Bytes    int64     `json:"bytes"`      // bodies of all responses, metadata included
 	Full     int64     `json:"full_bytes"` // what the full images would have cost
 	Bases    []Change  `json:"bases"`
+
+	RetryAfter time.Duration `json:"-"` // how long the source asked to be left alone
 }
 
 // Change is what an update or a rollback did with a base.

@@ -7,6 +7,11 @@
 package updater
 
 import (
+	"errors"
+	"time"
+
+	"golang.org/x/mod/semver"
+
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
@@ -22,11 +27,67 @@ type Updater struct {
 	Runtime string                      // folder that a boot empties
 	Root    []byte                      // pinned root of trust (root.json)
 	Sources []source.Source             // mirrors of one repository, in the order to ask
+	Count   *source.Counter             // what all sources count with; nil: no figures in results
 	Bases   []string                    // wanted; nil: every base of the repository
-	Engines map[string]modules.Engine   // by base; a base without one is confirmed at once
+	Engines map[string]*modules.Engine  // by base; a base without one is confirmed at once
 	Stale   map[string]bases.Thresholds // local thresholds, by base
 	Version string                      // of this agent, held against Manifest.Agent
 	Disk    *durable.Disk
 	Clock   *clock.Clock
 	Emit    func(code event.Code, fields map[string]string) // nil: silent
+
+	signed time.Time // newest verified time of signing
+}
+
+// keepParts is how long an unfinished download waits to be resumed.
+const keepParts = 7 * 24 * time.Hour
+
+// emit takes the event's fields as pairs of name and value.
+func (u *Updater) emit(code event.Code, pairs ...string) {
+	if u.Emit == nil {
+		return
+	}
+	fields := map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		fields[pairs[i]] = pairs[i+1]
+	}
+	u.Emit(code, fields)
+}
+
+// closeIdle ends connections that sources keep: an idle agent holds none.
+func (u *Updater) closeIdle() {
+	for _, s := range u.Sources {
+		if c, ok := s.(interface{ CloseIdle() }); ok {
+			c.CloseIdle()
+		}
+	}
+}
+
+// compareVersions orders versions of the agent: "1.2.0", with or without a v.
+// One that is no semantic version, as of a build by hand, is the newest.
+func compareVersions(a, b string) int {
+	va, vb := "v"+trimV(a), "v"+trimV(b)
+	switch {
+	case !semver.IsValid(va):
+		return 1
+	case !semver.IsValid(vb):
+		return -1
+	}
+	return semver.Compare(va, vb)
+}
+
+func trimV(s string) string {
+	if len(s) > 0 && s[0] == 'v' {
+		return s[1:]
+	}
+	return s
+}
+
+// retryAfter finds how long a source asked to be left alone.
+func retryAfter(err error) time.Duration {
+	var retry *source.RetryError
+	if errors.As(err, &retry) {
+		return retry.After
+	}
+	return 0
 }

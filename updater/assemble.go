@@ -1,0 +1,260 @@
+package updater
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/delta"
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/source"
+	"github.com/freshet/freshet/rollback"
+)
+
+// maxWays bounds how many ways to a version are tried when content fails: the
+// cheapest, the next best, and the full image.
+const maxWays = 3
+
+// obtain brings the job's version into its folder under bases/, by the
+// cheapest way that works. Nothing refers to the folder yet.
+func (u *Updater) obtain(ctx context.Context, o *offer, j *job, r *reporter) error {
+	avoid := map[bases.Hash]bool{}
+	for way := 1; ; way++ {
+		bad, err := u.follow(ctx, o.source, j, r)
+		if err == nil {
+			return nil
+		}
+		var content *contentError
+		if !errors.As(err, &content) || bad == nil || way == maxWays {
+			return err
+		}
+		u.emit(event.DeltaFailed, "base", j.name, "from", fmt.Sprint(bad.From), "to", fmt.Sprint(bad.To), "error", err.Error())
+		avoid[bad.SHA256] = true
+		if way == maxWays-1 { // two ways of deltas have failed
+			j.steps = []Step{{To: j.manifest.Version, Blob: j.manifest.Full}}
+			if avoid[j.manifest.Full.SHA256] {
+				return err
+			}
+		} else if j.steps = cheapest(j.manifest, j.index, j.have, avoid); len(j.steps) == 0 {
+			return err
+		}
+		r.replan(j)
+	}
+}
+
+// follow fetches and applies the job's steps. On an error it names the step
+// that is to blame.
+func (u *Updater) follow(ctx context.Context, ask source.Source, j *job, r *reporter) (*Step, error) {
+	if len(j.steps) == 0 {
+		return nil, nil // the content is at hand
+	}
+	var paths []string
+	for i := range j.steps {
+		path, err := u.blob(ctx, ask, j.steps[i].Blob, r.fetching(j, i))
+		if err != nil {
+			return &j.steps[i], err
+		}
+		paths = append(paths, path)
+	}
+	r.phase(PhaseAssemble, j.name)
+	first, err := u.openOld(j.name, j.steps[0].From)
+	if err != nil {
+		return &j.steps[0], &contentError{err}
+	}
+	defer first.close()
+	old := first
+	defer func() { old.close() }()
+	for i, path := range paths[:len(paths)-1] {
+		mid, err := u.applyMiddle(ctx, old, path, j, i)
+		if err != nil {
+			return &j.steps[i], err
+		}
+		if old != first {
+			old.close()
+		}
+		old = mid
+	}
+	last := len(paths) - 1
+	if err := u.applyLast(ctx, first, old, paths[last], j); err != nil {
+		return &j.steps[last], err
+	}
+	for _, path := range paths {
+		os.Remove(path)
+	}
+	return nil, nil
+}
+
+// oldImage is what a delta is applied to.
+type oldImage struct {
+	io.ReaderAt
+	size  int64
+	close func()
+	tree  *bases.Reader // the installed version, for its files; nil: none
+	dir   string
+}
+
+func (u *Updater) openOld(name string, version int64) (*oldImage, error) {
+	if version == 0 {
+		return &oldImage{ReaderAt: empty{}, close: func() {}}, nil
+	}
+	for _, g := range u.store().Generations() {
+		ref, ok := g.Bases[name]
+		if !ok || ref.Version != version {
+			continue
+		}
+		m, err := u.storedManifest(name, ref)
+		if err != nil {
+			return nil, err
+		}
+		dir := u.versionDir(name, ref.Dir)
+		r, err := bases.OpenVersion(dir, m.Image)
+		if err != nil {
+			return nil, err
+		}
+		return &oldImage{ReaderAt: r, size: r.Size(), close: func() { r.Close() }, tree: r, dir: dir}, nil
+	}
+	return nil, fmt.Errorf("version %d is not at hand", version)
+}
+
+type empty struct{}
+
+func (empty) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+
+// applyMiddle makes an image on the way to the wanted version. Only images
+// that the index names by size and hash are ever made.
+func (u *Updater) applyMiddle(ctx context.Context, old *oldImage, path string, j *job, i int) (*oldImage, error) {
+	var want *bases.IndexVersion
+	for k := range j.index.Versions {
+		if j.index.Versions[k].Version == j.steps[i].To {
+			want = &j.index.Versions[k]
+		}
+	}
+	if want == nil {
+		return nil, &contentError{fmt.Errorf("the index does not name version %d", j.steps[i].To)}
+	}
+	tmp := filepath.Join(u.tmp(), fmt.Sprintf("%s-%d.image", j.name, want.Version))
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	done := func() { f.Close(); os.Remove(tmp) }
+	if err := u.patch(ctx, f, old, path, want.Size, want.SHA256); err != nil {
+		done()
+		return nil, err
+	}
+	return &oldImage{ReaderAt: f, size: want.Size, close: done}, nil
+}
+
+// applyLast makes the wanted version itself: built under a temporary name,
+// its hash and content checked, synced, and only then given its name. Files
+// that are the same in first become links.
+func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path string, j *job) (err error) {
+	m := j.manifest
+	tmp := filepath.Join(u.tmp(), j.name+"-"+m.Dir()+".build")
+	if err := u.Disk.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			u.Disk.RemoveAll(tmp)
+		}
+	}()
+	b := bases.NewBuilder(u.Disk, tmp, m, first.tree, first.dir)
+	if err := u.patch(ctx, b, old, path, m.Image.Size, m.Image.SHA256); err != nil {
+		b.Abort()
+		return err
+	}
+	count, err := b.Finish()
+	if err != nil {
+		return err
+	}
+	if err := m.Verify(count); err != nil {
+		return &refusedError{err}
+	}
+	final := u.versionDir(j.name, m.Dir())
+	if err := u.Disk.MkdirAll(filepath.Dir(final), 0o755); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(final); err == nil { // there, but not whole: it may be in use all the same
+		if err := u.Disk.Exchange(tmp, final); err != nil {
+			return err
+		}
+		return u.Disk.RemoveAll(tmp)
+	}
+	return u.Disk.Rename(tmp, final)
+}
+
+// refusedError says that a version's content does not pass its own checks.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// patch applies the delta at path to old, and checks what comes out.
+func (u *Updater) patch(ctx context.Context, w io.Writer, old *oldImage, path string, size int64, want bases.Hash) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	target := &sink{w: w, h: h}
+	if err := delta.Apply(ctx, target, old, old.size, f, st.Size(), size); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if isLocal(target.err) {
+			return target.err
+		}
+		return &contentError{fmt.Errorf("applying %s: %w", filepath.Base(path), err)}
+	}
+	if bases.Hash(h.Sum(nil)) != want {
+		return &contentError{fmt.Errorf("%s leads to another content than the one signed", filepath.Base(path))}
+	}
+	return nil
+}
+
+// sink hashes what it writes and keeps the writer's error: a full disk is not
+// the delta's fault.
+type sink struct {
+	w   io.Writer
+	h   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.h.Write(p)
+	n, err := s.w.Write(p)
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// isLocal says whether err came from this machine's disk.
+func isLocal(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
+}
+
+// ref is the job's version as a generation names it.
+func (j *job) ref() rollback.Ref {
+	return rollback.Ref{
+		Version: j.manifest.Version, Published: j.manifest.Published, Dir: j.manifest.Dir(),
+		Image: j.manifest.Image.SHA256.String(), Manifest: j.hash.String(),
+	}
+}

@@ -1,0 +1,155 @@
+package updater
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/source"
+)
+
+// contentError says that what was to be had is not there, or is not what was
+// signed: another way to the version may still lead there. Other errors are
+// about the network or this machine, and another way would meet them too.
+type contentError struct{ err error }
+
+func (e *contentError) Error() string { return e.err.Error() }
+func (e *contentError) Unwrap() error { return e.err }
+
+// blob brings a file of the repository into the folder for temporary files and
+// gives its path. A download broken off earlier is resumed, from whichever
+// source; each source is asked once, and once more from the start where what
+// was resumed proved wrong, so that the bytes spent are bounded.
+func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, done func(int64)) (string, error) {
+	path := filepath.Join(u.tmp(), b.SHA256.String()+".part")
+	if err := checkBlob(path, b); err == nil {
+		done(b.Size)
+		return path, nil
+	}
+	var errs []error
+	notContent := false
+	for _, s := range u.sourcesFrom(first) {
+		err := u.download(ctx, s, path, b, done)
+		if err == nil {
+			return path, nil
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		var content *contentError
+		if !errors.As(err, &content) {
+			notContent = true
+		}
+		u.contentFailed(s, b, err)
+		errs = append(errs, err)
+	}
+	err := errors.Join(errs...)
+	if notContent {
+		return "", err
+	}
+	return "", &contentError{err}
+}
+
+// download resumes path from one source until it is the blob.
+func (u *Updater) download(ctx context.Context, s source.Source, path string, b bases.Blob, done func(int64)) error {
+	resumed, err := u.append(ctx, s, path, b, done)
+	if err != nil {
+		return err
+	}
+	if err = checkBlob(path, b); err == nil {
+		return nil
+	}
+	// What is wrong is of no use to anyone.
+	if rm := os.Remove(path); rm != nil {
+		return rm
+	}
+	if !resumed {
+		return &contentError{err}
+	}
+	if _, err = u.append(ctx, s, path, b, done); err != nil {
+		return err
+	}
+	if err = checkBlob(path, b); err != nil {
+		os.Remove(path)
+		return &contentError{err}
+	}
+	return nil
+}
+
+// append adds to path what it lacks, and says whether it had something.
+func (u *Updater) append(ctx context.Context, s source.Source, path string, b bases.Blob, done func(int64)) (resumed bool, err error) {
+	if err := u.Disk.Do("open", path); err != nil {
+		return false, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	have, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
+	}
+	if have > b.Size {
+		have = 0
+	}
+	body, start, err := s.Open(ctx, b.Path(), have, b.Size)
+	if errors.Is(err, source.ErrNotFound) {
+		return false, &contentError{err}
+	}
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	if err := f.Truncate(start); err != nil {
+		return false, err
+	}
+	if _, err := f.Seek(start, io.SeekStart); err != nil {
+		return false, err
+	}
+	w := &progressWriter{w: f, done: done, at: start, disk: func() error { return u.Disk.Do("write", path) }}
+	_, err = io.CopyBuffer(w, io.LimitReader(body, b.Size-start), make([]byte, 64<<10))
+	return start > 0, err
+}
+
+type progressWriter struct {
+	w    io.Writer
+	at   int64
+	done func(int64)
+	disk func() error
+}
+
+func (p *progressWriter) Write(b []byte) (int, error) {
+	if err := p.disk(); err != nil {
+		return 0, err
+	}
+	n, err := p.w.Write(b)
+	p.at += int64(n)
+	p.done(p.at)
+	return n, err
+}
+
+func checkBlob(path string, b bases.Blob) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(f, b.Size+1))
+	if err != nil {
+		return err
+	}
+	if n != b.Size {
+		return fmt.Errorf("%s has %d bytes, signed are %d", b.Path(), n, b.Size)
+	}
+	if bases.Hash(h.Sum(nil)) != b.SHA256 {
+		return fmt.Errorf("%s is not what was signed: its hash is wrong", b.Path())
+	}
+	return nil
+}

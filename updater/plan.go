@@ -1,0 +1,315 @@
+package updater
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/source"
+	"github.com/freshet/freshet/internal/trust"
+	"github.com/freshet/freshet/rollback"
+)
+
+// reserve is the disk space in bytes that an update leaves free.
+const reserve = 64 << 20
+
+// job is a base that an update has to bring to a new version.
+type job struct {
+	name     string
+	manifest *bases.Manifest
+	data     []byte // the manifest's bytes
+	hash     bases.Hash
+	index    *bases.Index // nil: not needed, or not there
+	have     map[int64]bases.Hash
+	steps    []Step
+	err      error // set: the base cannot be updated
+	held     string
+	healthy  bool // its engine was, before the switch
+}
+
+// survey is an update planned, with all it takes to carry it out.
+type survey struct {
+	offer *offer
+	now   rollback.Generation
+	state rollback.State
+	jobs  []*job
+	drop  []string // bases installed that are no longer wanted
+}
+
+// survey refreshes the trust and plans. It fetches metadata alone.
+func (u *Updater) survey(ctx context.Context) (*survey, error) {
+	if err := u.readSigned(); err != nil {
+		return nil, err
+	}
+	s := &survey{}
+	var err error
+	if s.state, s.now, err = u.load(); err != nil {
+		return nil, err
+	}
+	if s.offer, err = u.refresh(ctx); err != nil {
+		return nil, err
+	}
+	u.signed = s.offer.view.SignedAt()
+	for _, name := range slices.Sorted(maps.Keys(s.now.Bases)) {
+		if u.Bases != nil && !slices.Contains(u.Bases, name) {
+			s.drop = append(s.drop, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.offer.missing)) {
+		s.jobs = append(s.jobs, &job{name: name, err: s.offer.missing[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.offer.found)) {
+		j, err := u.plan(ctx, s, name, s.offer.found[name])
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			j = &job{name: name, err: err}
+		}
+		if j != nil {
+			s.jobs = append(s.jobs, j)
+		}
+	}
+	return s, nil
+}
+
+// plan finds the way for one base; nil if there is nothing to do.
+func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Target) (*job, error) {
+	installed := s.now.Bases[name]
+	if installed.Manifest == t.Hex() && u.present(name, installed) {
+		return nil, nil
+	}
+	m, data, err := u.manifest(ctx, s.offer, name, t)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{name: name, manifest: m, data: data, hash: bases.Hash(t.SHA256)}
+	if w, ok := s.state.Held(name, m.Version); ok {
+		j.held = w.Reason
+		return j, nil
+	}
+	if err := u.suits(m, installed); err != nil {
+		return nil, err
+	}
+	j.have = u.atHand(name)
+	if wantsIndex(m, j.have) {
+		if j.index, err = u.fetchIndex(ctx, s.offer, m); err != nil {
+			u.emit(event.DeltaFailed, "base", name, "from", fmt.Sprint(installed.Version), "to", fmt.Sprint(m.Version),
+				"error", fmt.Sprintf("no delta index: %v", err))
+		}
+	}
+	j.steps = cheapest(m, j.index, j.have, nil)
+	return j, nil
+}
+
+// suits refuses what this agent must not install whatever its content.
+func (u *Updater) suits(m *bases.Manifest, installed rollback.Ref) error {
+	if m.Version < installed.Version {
+		return fmt.Errorf("version %d is offered, %d is installed: a release is undone by a higher version", m.Version, installed.Version)
+	}
+	if m.Version == installed.Version && m.Image.SHA256.String() != installed.Image {
+		return fmt.Errorf("version %d is offered with another content than the one installed under that number", m.Version)
+	}
+	if m.Agent != "" && compareVersions(u.Version, m.Agent) < 0 {
+		return fmt.Errorf("it needs agent %s, this is %s: update the agent first", m.Agent, u.Version)
+	}
+	return nil
+}
+
+// manifest gives a base's manifest: the stored one if it is that which is
+// signed, else fetched and checked.
+func (u *Updater) manifest(ctx context.Context, o *offer, name string, t trust.Target) (*bases.Manifest, []byte, error) {
+	if t.Length > bases.MaxManifest {
+		return nil, nil, fmt.Errorf("its manifest has %d bytes, the most is %d", t.Length, bases.MaxManifest)
+	}
+	data, err := u.readManifest(t.Hex())
+	if err != nil {
+		data, err = u.small(ctx, o, t.FetchPath, t.Length, t.SHA256)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := bases.ParseManifest(name, data)
+	return m, data, err
+}
+
+func (u *Updater) fetchIndex(ctx context.Context, o *offer, m *bases.Manifest) (*bases.Index, error) {
+	if m.Index.Size > bases.MaxIndex {
+		return nil, fmt.Errorf("it has %d bytes, the most is %d", m.Index.Size, bases.MaxIndex)
+	}
+	data, err := u.small(ctx, o, m.Index.Path(), m.Index.Size, m.Index.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	return bases.ParseIndex(m.Name, data)
+}
+
+// small fetches a file of known length and hash into memory, from the source
+// of the offer first and the others after it.
+func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, want [sha256.Size]byte) ([]byte, error) {
+	var errs []error
+	for _, s := range u.sourcesFrom(o.source) {
+		data, err := s.Fetch(ctx, path, size)
+		if err == nil && (int64(len(data)) != size || sha256.Sum256(data) != want) {
+			err = fmt.Errorf("%s from %s is not what was signed", path, s.Name())
+		}
+		if err == nil {
+			return data, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// sourcesFrom lists the sources with first in front.
+func (u *Updater) sourcesFrom(first source.Source) []source.Source {
+	all := []source.Source{first}
+	for _, s := range u.Sources {
+		if s != first {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// atHand lists the versions of a base whose content is on disk.
+func (u *Updater) atHand(name string) map[int64]bases.Hash {
+	have := map[int64]bases.Hash{}
+	for _, g := range u.store().Generations() {
+		ref, ok := g.Bases[name]
+		var h bases.Hash
+		if ok && h.UnmarshalText([]byte(ref.Image)) == nil && u.present(name, ref) {
+			have[ref.Version] = h
+		}
+	}
+	return have
+}
+
+// present says whether a version's folder is there and has the right size; its
+// content is judged by verify.
+func (u *Updater) present(name string, ref rollback.Ref) bool {
+	m, err := u.storedManifest(name, ref)
+	if err != nil {
+		return false
+	}
+	r, err := bases.OpenVersion(u.versionDir(name, ref.Dir), m.Image)
+	if err != nil {
+		return false
+	}
+	r.Close()
+	return true
+}
+
+// Plan says what an update would do now. It fetches metadata alone.
+func (u *Updater) Plan(ctx context.Context) (Plan, error) {
+	defer u.closeIdle()
+	s, err := u.survey(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	return u.describe(s), nil
+}
+
+func (u *Updater) describe(s *survey) Plan {
+	p := Plan{Source: s.offer.source.Name(), SignedAt: s.offer.view.SignedAt(), Bases: []BasePlan{}, Free: freeBytes(u.Dir)}
+	for _, j := range s.jobs {
+		b := BasePlan{Name: j.name, From: s.now.Bases[j.name].Version, Steps: j.steps, Held: j.held}
+		if j.manifest != nil {
+			b.To, b.Full = j.manifest.Version, j.manifest.Full.Size
+		}
+		if j.err != nil {
+			b.Held = j.err.Error()
+		}
+		for _, step := range j.steps {
+			b.Bytes += step.Size
+		}
+		p.Bases = append(p.Bases, b)
+		if j.err != nil || j.held != "" {
+			continue
+		}
+		p.Bytes += b.Bytes
+		p.Full += b.Full
+		p.Disk += b.Bytes + j.disk()
+	}
+	return p
+}
+
+// disk is what building the new version may take, its downloads aside.
+func (j *job) disk() int64 {
+	need := j.manifest.Image.Size
+	if n := len(j.steps); n > 1 { // images on the way lie beside it, two at a time
+		need *= 3
+	}
+	return need
+}
+
+// room checks that the plan fits the disk, before the first byte is fetched.
+func (u *Updater) room(p Plan) error {
+	if p.Bytes == 0 && p.Disk == 0 || p.Free >= p.Disk+reserve {
+		return nil
+	}
+	u.emit(event.DiskFull, "need", fmt.Sprint(p.Disk+reserve), "free", fmt.Sprint(p.Free), "path", u.Dir)
+	return fmt.Errorf("not enough disk at %s: %d bytes are needed, %d are free", u.Dir, p.Disk+reserve, p.Free)
+}
+
+func freeBytes(path string) int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) != nil {
+		return 0
+	}
+	return int64(st.Bavail) * st.Bsize
+}
+
+func (u *Updater) readSigned() error {
+	view, err := u.client().Load()
+	if err != nil {
+		return fmt.Errorf("reading the root of trust: %w", err)
+	}
+	u.signed = view.SignedAt()
+	return nil
+}
+
+func (u *Updater) storedManifest(name string, ref rollback.Ref) (*bases.Manifest, error) {
+	data, err := u.readManifest(ref.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	return bases.ParseManifest(name, data)
+}
+
+// readManifest gives the stored manifest of that hash, if it still has it.
+func (u *Updater) readManifest(hash string) ([]byte, error) {
+	var want bases.Hash
+	if err := want.UnmarshalText([]byte(hash)); err != nil {
+		return nil, fs.ErrNotExist
+	}
+	data, err := os.ReadFile(u.manifestPath(hash))
+	if err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(data) != want {
+		return nil, fmt.Errorf("%s is damaged", u.manifestPath(hash))
+	}
+	return data, nil
+}
+
+func (u *Updater) manifestPath(hash string) string {
+	return filepath.Join(u.Dir, "manifests", hash+".json")
+}
+
+func (u *Updater) versionDir(name, dir string) string {
+	return filepath.Join(u.Dir, "bases", name, dir)
+}

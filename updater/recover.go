@@ -1,0 +1,197 @@
+package updater
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/freshet/freshet/internal/durable"
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
+)
+
+// Lock takes the lock over the state folder, which is made if needed.
+func (u *Updater) Lock() (*durable.Lock, error) {
+	if err := u.Disk.MkdirAll(u.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	return u.Disk.Lock(filepath.Join(u.Dir, "lock"))
+}
+
+// Start brings everything in order after whatever ended the last run: the good
+// generation is current, what engines read is that generation's, leftovers are
+// gone. resume says that a trial was broken off and wants an update soon. It
+// may be called again at any time, and is, before each run.
+func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
+	for _, dir := range []string{"bases", "generations", "manifests", "tmp"} {
+		if err := u.Disk.MkdirAll(filepath.Join(u.Dir, dir), 0o755); err != nil {
+			return false, err
+		}
+	}
+	st, err := u.readState()
+	if err != nil {
+		return false, err
+	}
+	if st.OnTrial() {
+		if st, err = u.endBroken(st); err != nil {
+			return false, err
+		}
+		resume = st.Trial > 0
+	}
+	gen, err := u.store().Generation(st.Current)
+	if err != nil {
+		return false, err
+	}
+	if err := u.show(ctx, gen); err != nil {
+		return resume, err
+	}
+	return resume, u.prune(st)
+}
+
+// endBroken returns to the good generation from a trial that nobody watches
+// any more. A boot or an orderly stop took the mark in the runtime folder
+// away; where it still stands the agent died, and after MaxBadEnds deaths the
+// trial's versions are taken to be the cause.
+func (u *Updater) endBroken(st rollback.State) (rollback.State, error) {
+	if u.trialMark() == st.Current {
+		st = st.BadEnd()
+	}
+	if st.BadEnds < rollback.MaxBadEnds {
+		st = st.Suspend()
+	} else {
+		gone, err := u.allNew(st)
+		if err != nil {
+			return st, err
+		}
+		st = st.Revert(gone...)
+	}
+	if err := u.store().Save(st); err != nil {
+		return st, err
+	}
+	u.endTrial()
+	return st, nil
+}
+
+// allNew lists what the trial brought, as withdrawn.
+func (u *Updater) allNew(st rollback.State) ([]rollback.Withdrawn, error) {
+	trial, err := u.store().Generation(st.Current)
+	if err != nil {
+		return nil, err
+	}
+	good, err := u.store().Generation(st.Good)
+	if err != nil {
+		return nil, err
+	}
+	var gone []rollback.Withdrawn
+	for _, name := range trial.Changed(good) {
+		w := rollback.Withdrawn{
+			Base: name, Version: trial.Bases[name].Version, At: u.Clock.Now().UTC(),
+			Reason: fmt.Sprintf("the agent died %d times while it was on trial", st.BadEnds),
+		}
+		gone = append(gone, w)
+		u.emit(event.BaseRolledBack, "base", name, "from", fmt.Sprint(w.Version),
+			"to", fmt.Sprint(good.Bases[name].Version), "error", w.Reason)
+	}
+	return gone, nil
+}
+
+// readState loads the state. One that cannot be read is not "no state": the
+// newest generation whose bases are all there is taken, and the damaged file
+// kept beside the new one.
+func (u *Updater) readState() (rollback.State, error) {
+	st, err := u.store().Load()
+	var damaged *rollback.DamagedError
+	if !errors.As(err, &damaged) {
+		return st, err
+	}
+	u.emit(event.StateDamaged, "error", err.Error())
+	if data, err := os.ReadFile(damaged.Path); err == nil {
+		if err := u.Disk.WriteFile(damaged.Path+".damaged", data, 0o600); err != nil {
+			return st, err
+		}
+	}
+	st = rollback.State{Format: rollback.StateFormat}
+	for _, g := range u.store().Generations() {
+		st.Last = max(st.Last, g.Number)
+		if u.whole(g) {
+			st.Previous, st.Good, st.Current = st.Good, g.Number, g.Number
+		}
+	}
+	return st, u.store().Save(st)
+}
+
+func (u *Updater) whole(g rollback.Generation) bool {
+	for name, ref := range g.Bases {
+		if !u.present(name, ref) {
+			return false
+		}
+	}
+	return true
+}
+
+// load gives the state and its current generation.
+func (u *Updater) load() (rollback.State, rollback.Generation, error) {
+	st, err := u.store().Load()
+	if err != nil {
+		return st, rollback.Generation{}, err
+	}
+	gen, err := u.store().Generation(st.Current)
+	return st, gen, err
+}
+
+func (u *Updater) store() rollback.Store { return rollback.Store{Dir: u.Dir, Disk: u.Disk} }
+
+func (u *Updater) tmp() string { return filepath.Join(u.Dir, "tmp") }
+
+// The mark of a running trial lies in the runtime folder, which a boot
+// empties, on purpose: see endBroken.
+type trialMark struct {
+	Generation int `json:"generation"`
+}
+
+func (u *Updater) markPath() string { return filepath.Join(u.Runtime, "trial.json") }
+
+func (u *Updater) beginTrial(n int) error {
+	if err := u.Disk.MkdirAll(u.Runtime, 0o755); err != nil {
+		return err
+	}
+	data, err := json.Marshal(trialMark{n})
+	if err != nil {
+		return err
+	}
+	return u.Disk.WriteFile(u.markPath(), data, 0o644)
+}
+
+func (u *Updater) trialMark() int {
+	data, err := os.ReadFile(u.markPath())
+	var m trialMark
+	if err != nil || json.Unmarshal(data, &m) != nil {
+		return 0
+	}
+	return m.Generation
+}
+
+func (u *Updater) endTrial() { os.Remove(u.markPath()) }
+
+// Orderly says that the process ends on purpose: a running trial is broken
+// off, and that is no fault of what it tried.
+func (u *Updater) Orderly() error {
+	err := os.Remove(u.markPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// keepManifest stores the manifest of a version that is about to be used.
+func (u *Updater) keepManifest(j *job) error {
+	path := u.manifestPath(j.hash.String())
+	if _, err := u.readManifest(j.hash.String()); err == nil {
+		return nil
+	}
+	return u.Disk.WriteFile(path, j.data, 0o644)
+}

@@ -1,0 +1,301 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/source"
+	"github.com/freshet/freshet/modules"
+	"github.com/freshet/freshet/rollback"
+)
+
+// Run is the update task, whole. Whatever happens, a whole version of each
+// base stays in use; what went wrong is in the result and in events. The
+// caller holds the lock.
+func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) Result {
+	r := &reporter{to: progress}
+	res := Result{Started: u.Clock.Now().UTC(), Bases: []Change{}}
+	before := u.numbers()
+	u.emit(event.UpdateStarted, "why", why)
+	_, err := u.Start(ctx)
+	if err == nil {
+		err = u.run(ctx, r, &res)
+	}
+	u.closeIdle()
+	after := u.numbers()
+	res.Requests, res.Bytes = after.Requests-before.Requests, after.BodyBytes-before.BodyBytes
+	res.Ended = u.Clock.Now().UTC()
+	u.conclude(ctx, &res, err)
+	r.done()
+	return res
+}
+
+func (u *Updater) run(ctx context.Context, r *reporter, res *Result) error {
+	r.phase(PhaseRefresh, "")
+	s, err := u.survey(ctx)
+	if err != nil {
+		return err
+	}
+	res.Source = s.offer.source.Name()
+	r.phase(PhasePlan, "")
+	plan := u.describe(s)
+	if err := u.room(plan); err != nil {
+		return err
+	}
+	res.Full = plan.Full
+	r.plan(plan)
+	ready, err := u.prepare(ctx, s, r, res)
+	if err != nil || len(ready)+len(s.drop) == 0 {
+		return err
+	}
+	gen, err := u.commit(ctx, s, ready, r)
+	if err != nil {
+		return err
+	}
+	return u.judge(ctx, s, gen, ready, r, res)
+}
+
+// prepare obtains, checks and tries each job's version. A base that fails
+// keeps its version and does not hold up the others.
+func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Result) ([]*job, error) {
+	var ready []*job
+	for _, j := range s.jobs {
+		if j.held != "" {
+			u.emit(event.BaseHeld, "base", j.name, "version", fmt.Sprint(s.now.Bases[j.name].Version),
+				"left", fmt.Sprint(j.manifest.Version), "error", j.held)
+			continue
+		}
+		change := Change{Name: j.name, From: s.now.Bases[j.name].Version}
+		err := j.err
+		if err == nil {
+			change.To, change.Full = j.manifest.Version, j.manifest.Full.Size
+			err = u.prepareOne(ctx, s, j, r)
+			change.Bytes = r.spent(j)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			change.Error = err.Error()
+			u.baseFailed(s, j, err)
+		} else {
+			ready = append(ready, j)
+		}
+		res.Bases = append(res.Bases, change)
+	}
+	return ready, nil
+}
+
+func (u *Updater) prepareOne(ctx context.Context, s *survey, j *job, r *reporter) error {
+	r.phase(PhaseFetch, j.name)
+	if err := u.obtain(ctx, s.offer, j, r); err != nil {
+		return err
+	}
+	if err := u.keepManifest(j); err != nil {
+		return err
+	}
+	engine, ok := u.Engines[j.name]
+	if !ok {
+		return nil
+	}
+	r.phase(PhaseTry, j.name)
+	if err := engine.Try(ctx, u.version(j.name, j.ref(), s.now)); err != nil {
+		var veto *modules.CommandError
+		if errors.As(err, &veto) {
+			return &refusedError{fmt.Errorf("its engine does not take it: %w", err)}
+		}
+		return fmt.Errorf("its engine could not be asked: %w", err)
+	}
+	var err error
+	j.healthy, err = engine.Baseline(ctx, u.version(j.name, s.now.Bases[j.name], s.now))
+	return err
+}
+
+func (u *Updater) baseFailed(s *survey, j *job, err error) {
+	version := "unknown"
+	if j.manifest != nil {
+		version = fmt.Sprint(j.manifest.Version)
+	}
+	code := event.BaseUpdateFailed
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		code = event.BaseRefused
+		if next, e := u.withdraw(rollback.Withdrawn{Base: j.name, Version: j.manifest.Version, Reason: err.Error()}); e == nil {
+			s.state = next
+		}
+	}
+	u.emit(code, "base", j.name, "version", version, "error", err.Error())
+}
+
+// commit makes the generation that holds the ready versions the current one.
+// Until state.json is replaced nothing has changed.
+func (u *Updater) commit(ctx context.Context, s *survey, ready []*job, r *reporter) (rollback.Generation, error) {
+	r.phase(PhaseSwitch, "")
+	refs := map[string]rollback.Ref{}
+	for _, j := range ready {
+		refs[j.name] = j.ref()
+	}
+	gen := s.now.With(refs)
+	for _, name := range s.drop {
+		delete(gen.Bases, name)
+	}
+	gen.Why, gen.Made = "update", u.Clock.Now().UTC()
+	st, gen, err := u.sameOrNew(s.state, gen)
+	if err != nil {
+		return gen, err
+	}
+	if st, err = st.Switch(gen.Number); err != nil {
+		return gen, err
+	}
+	if err := u.beginTrial(gen.Number); err != nil {
+		return gen, err
+	}
+	if err := u.store().Save(st); err != nil {
+		return gen, err
+	}
+	s.state = st
+	return gen, u.show(ctx, gen)
+}
+
+// sameOrNew takes up the generation of a suspended trial, if it holds the same
+// versions, so that its bad ends stay counted.
+func (u *Updater) sameOrNew(st rollback.State, gen rollback.Generation) (rollback.State, rollback.Generation, error) {
+	if st.Trial > 0 {
+		old, err := u.store().Generation(st.Trial)
+		if err == nil && maps.EqualFunc(old.Bases, gen.Bases, func(a, b rollback.Ref) bool { return a.Dir == b.Dir && a.Manifest == b.Manifest }) {
+			return st, old, nil
+		}
+	}
+	return u.store().Make(st, gen)
+}
+
+// judge has the engines take the new versions, watches them, and confirms or
+// reverts. A trial that is broken off goes on at the next start.
+func (u *Updater) judge(ctx context.Context, s *survey, gen rollback.Generation, ready []*job, r *reporter, res *Result) error {
+	r.phase(PhaseWatch, "")
+	bad := u.takeAndWatch(ctx, ready, gen, s.now)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if len(bad) == 0 {
+		return u.confirm(s, gen, ready)
+	}
+	if err := u.revert(ctx, s, gen, bad); err != nil {
+		return err
+	}
+	for i := range res.Bases {
+		if err := bad[res.Bases[i].Name]; err != nil {
+			res.Bases[i].Error = "rolled back: " + err.Error()
+		}
+	}
+	return nil
+}
+
+func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) error {
+	st := s.state.Confirm().Forget(gen.Bases)
+	if err := u.store().Save(st); err != nil {
+		return err
+	}
+	s.state = st
+	u.endTrial()
+	var text []string
+	for _, j := range ready {
+		text = append(text, fmt.Sprintf("%s to version %d", j.name, j.manifest.Version))
+	}
+	for _, name := range s.drop {
+		text = append(text, name+" removed, as it is no longer wanted")
+	}
+	u.emit(event.BasesUpdated, "bases", strings.Join(text, ", "))
+	return u.prune(st)
+}
+
+// revert returns to the good generation and withdraws what failed. What came
+// with it and did not fail is then switched to without another download.
+func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation, bad map[string]error) error {
+	var gone []rollback.Withdrawn
+	kept := maps.Clone(gen.Bases)
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		gone = append(gone, rollback.Withdrawn{Base: name, Version: gen.Bases[name].Version, At: u.Clock.Now().UTC(), Reason: bad[name].Error()})
+		if before, ok := s.now.Bases[name]; ok {
+			kept[name] = before
+		} else {
+			delete(kept, name)
+		}
+	}
+	st := s.state.Revert(gone...)
+	back := s.now
+	rest := rollback.Generation{Made: u.Clock.Now().UTC(), Why: "update", Bases: kept}
+	if len(rest.Changed(s.now)) > 0 {
+		var err error
+		if st, back, err = u.store().Make(st, rest); err != nil {
+			return err
+		}
+		if st, err = st.Switch(back.Number); err != nil {
+			return err
+		}
+		st = st.Confirm()
+	}
+	if err := u.store().Save(st); err != nil {
+		return err
+	}
+	s.state = st
+	u.endTrial()
+	err := u.show(ctx, back)
+	for _, w := range gone {
+		u.take(ctx, w.Base, back, gen)
+		u.emit(event.BaseRolledBack, "base", w.Base, "from", fmt.Sprint(w.Version),
+			"to", fmt.Sprint(back.Bases[w.Base].Version), "error", w.Reason)
+	}
+	return errors.Join(err, u.prune(st))
+}
+
+// conclude sums up: the outcome, and the event that tells it.
+func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
+	good, failed := 0, []string{}
+	for _, c := range res.Bases {
+		if c.Error == "" {
+			good++
+		} else {
+			failed = append(failed, c.Name+": "+c.Error)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		res.Outcome, res.Error = Stopped, context.Cause(ctx).Error()
+		u.emit(event.UpdateStopped, "error", res.Error)
+		return
+	case err != nil && !onlyBehind(err):
+		res.Outcome, res.Error = Failed, err.Error()
+		res.RetryAfter = retryAfter(err)
+		u.emit(event.UpdateFailed, "error", res.Error)
+		return
+	case err == nil && len(failed) > 0 && good > 0:
+		res.Outcome, res.Error = Partly, strings.Join(failed, "; ")
+	case err == nil && len(failed) > 0:
+		res.Outcome, res.Error = Failed, strings.Join(failed, "; ")
+		u.emit(event.UpdateFailed, "error", res.Error)
+		return
+	case good > 0:
+		res.Outcome = Updated
+	default:
+		res.Outcome = NothingNew
+		if err == nil {
+			u.emit(event.NothingNew, "source", res.Source)
+		}
+		return
+	}
+	u.emit(event.UpdateFinished, "result", res.Outcome, "bytes", fmt.Sprint(res.Bytes))
+}
+
+// numbers sums the sources' counters.
+func (u *Updater) numbers() source.Numbers {
+	if u.Count == nil {
+		return source.Numbers{}
+	}
+	return u.Count.Numbers()
+}

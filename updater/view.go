@@ -1,0 +1,174 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/modules"
+	"github.com/freshet/freshet/rollback"
+)
+
+// currentLink is the name under bases/NAME/ that engines read.
+const currentLink = "current"
+
+// show makes what engines read that of generation g: the links, and the files
+// delivered to their folders. It may be repeated.
+func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
+	var errs []error
+	for name, ref := range g.Bases {
+		link := filepath.Join(u.Dir, "bases", name, currentLink)
+		if target, err := os.Readlink(link); err != nil || target != ref.Dir {
+			errs = append(errs, u.Disk.Symlink(ref.Dir, link))
+		}
+		if e, ok := u.Engines[name]; ok {
+			if err := e.DeliverFiles(ctx, u.versionDir(name, ref.Dir)); err != nil {
+				u.emit(event.EngineFailed, "base", name, "step", "deliver", "error", err.Error())
+			}
+		}
+	}
+	links, _ := filepath.Glob(filepath.Join(u.Dir, "bases", "*", currentLink))
+	for _, link := range links {
+		if _, ok := g.Bases[filepath.Base(filepath.Dir(link))]; !ok {
+			errs = append(errs, u.Disk.RemoveAll(link))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// version is what an engine is told of.
+func (u *Updater) version(name string, ref rollback.Ref, before rollback.Generation) modules.Version {
+	v := modules.Version{Number: fmt.Sprint(ref.Version), Dir: u.versionDir(name, ref.Dir)}
+	if old, ok := before.Bases[name]; ok {
+		v.PreviousDir = u.versionDir(name, old.Dir)
+	}
+	return v
+}
+
+// take tells a base's engine of the version in g.
+func (u *Updater) take(ctx context.Context, name string, g, before rollback.Generation) error {
+	e, ok := u.Engines[name]
+	ref, has := g.Bases[name]
+	if !ok || !has {
+		return nil
+	}
+	if err := e.Take(ctx, u.version(name, ref, before)); err != nil {
+		u.emit(event.EngineFailed, "base", name, "step", "take", "error", err.Error())
+		return err
+	}
+	return nil
+}
+
+// prune removes what no kept generation refers to.
+func (u *Updater) prune(st rollback.State) error {
+	if err := u.store().Prune(st); err != nil {
+		return err
+	}
+	keepDirs := map[string]bool{}
+	keepManifests := map[string]bool{}
+	for _, g := range u.store().Generations() {
+		for name, ref := range g.Bases {
+			keepDirs[filepath.Join(name, ref.Dir)] = true
+			keepManifests[ref.Manifest+".json"] = true
+		}
+	}
+	return errors.Join(
+		u.pruneVersions(keepDirs),
+		u.pruneManifests(st, keepManifests),
+		u.pruneTemporary(),
+		u.Disk.Reap(u.Dir),
+	)
+}
+
+func (u *Updater) pruneVersions(keep map[string]bool) error {
+	root := filepath.Join(u.Dir, "bases")
+	names, err := os.ReadDir(root)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		versions, err := os.ReadDir(filepath.Join(root, n.Name()))
+		if err != nil {
+			return err
+		}
+		left := 0
+		for _, v := range versions {
+			if keep[filepath.Join(n.Name(), v.Name())] || v.Name() == currentLink {
+				left++
+			} else if err := u.Disk.RemoveAll(filepath.Join(root, n.Name(), v.Name())); err != nil {
+				return err
+			}
+		}
+		if left == 0 {
+			if err := u.Disk.RemoveAll(filepath.Join(root, n.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pruneManifests keeps also those of versions that are held back: they are on
+// offer, and would be fetched again each hour.
+func (u *Updater) pruneManifests(st rollback.State, keep map[string]bool) error {
+	root := filepath.Join(u.Dir, "manifests")
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if keep[e.Name()] || u.isHeld(st, e.Name()) {
+			continue
+		}
+		if err := u.Disk.RemoveAll(filepath.Join(root, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *Updater) isHeld(st rollback.State, file string) bool {
+	data, err := u.readManifest(strings.TrimSuffix(file, ".json"))
+	if err != nil {
+		return false
+	}
+	for _, w := range st.Quarantine {
+		m, err := bases.ParseManifest(w.Base, data)
+		if err == nil && m.Version == w.Version {
+			return true
+		}
+	}
+	return false
+}
+
+// pruneTemporary removes what broken runs left, but for downloads: they are
+// named by their hash and are resumed. What no run has touched for long goes.
+func (u *Updater) pruneTemporary() error {
+	entries, err := os.ReadDir(u.tmp())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".part") && u.isRecent(e) {
+			continue
+		}
+		if err := u.Disk.RemoveAll(filepath.Join(u.tmp(), e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *Updater) isRecent(e fs.DirEntry) bool {
+	st, err := e.Info()
+	return err == nil && u.Clock.Now().Sub(st.ModTime()).Abs() < keepParts
+}
