@@ -65,13 +65,9 @@ func (r *Repository) apply(ctx context.Context, old []byte, d bases.Blob, size i
 	if err != nil {
 		return nil, err
 	}
-	return applyDelta(ctx, old, patch, size, sum)
-}
-
-func applyDelta(ctx context.Context, old, patch []byte, size int64, sum bases.Hash) ([]byte, error) {
 	var out bytes.Buffer
 	out.Grow(int(size) + bytes.MinRead)
-	err := delta.Apply(ctx, &out, bytes.NewReader(old), int64(len(old)), bytes.NewReader(patch), int64(len(patch)), size)
+	err = delta.Apply(ctx, &out, bytes.NewReader(old), int64(len(old)), bytes.NewReader(patch), int64(len(patch)), size)
 	if err != nil {
 		return nil, err
 	}
@@ -81,15 +77,9 @@ func applyDelta(ctx context.Context, old, patch []byte, size int64, sum bases.Ha
 	return out.Bytes(), nil
 }
 
-// makeDelta makes the delta from old to image and follows it once before
-// anyone else does.
-func makeDelta(ctx context.Context, old, image []byte, sum bases.Hash) ([]byte, error) {
+// makeDelta makes the delta from old, or from the empty image where old is nil.
+func makeDelta(ctx context.Context, old, image []byte) ([]byte, error) {
 	var patch bytes.Buffer
-	if _, err := delta.Make(ctx, &patch, old, image, delta.Options{}); err != nil {
-		return nil, err
-	}
-	if _, err := applyDelta(ctx, old, patch.Bytes(), int64(len(image)), sum); err != nil {
-		return nil, fmt.Errorf("trying the delta: %w", err)
-	}
-	return patch.Bytes(), nil
+	_, err := delta.Make(ctx, &patch, old, image, delta.Options{}) // it has tried the delta before it gives it
+	return patch.Bytes(), err
 }

@@ -91,7 +91,7 @@ func (r *release) delta(ctx context.Context, v version) (*bases.Blob, error) {
 		r.warn("no delta from version %d: its full image is lost: %v", v.Version, err)
 		return nil, nil
 	}
-	patch, err := makeDelta(ctx, old, r.image, r.version.SHA256)
+	patch, err := makeDelta(ctx, old, r.image)
 	if err != nil {
 		return nil, fmt.Errorf("delta from version %d: %w", v.Version, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -26,6 +27,9 @@ type KeyFile struct {
 func (r *Repository) Init(ctx context.Context, keys string) ([]KeyFile, error) {
 	keys, err := filepath.Abs(keys)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkApart(keys); err != nil {
 		return nil, err
 	}
 	if err := r.checkEmpty(keys); err != nil {
@@ -67,6 +71,18 @@ func (r *Repository) Init(ctx context.Context, keys string) ([]KeyFile, error) {
 	return files, r.commit(st, ring, metadata.TARGETS, roleBases, roleModules)
 }
 
+// checkApart refuses keys that a web server would hand out.
+func (r *Repository) checkApart(keys string) error {
+	dir, err := filepath.Abs(r.Dir)
+	if err != nil {
+		return err
+	}
+	if keys == dir || strings.HasPrefix(keys, dir+string(filepath.Separator)) {
+		return refuse("give a folder outside the repository", "%s lies in the repository, which is served to everyone", keys)
+	}
+	return nil
+}
+
 func (r *Repository) checkEmpty(keys string) error {
 	if _, err := os.Stat(r.metadata("timestamp.json")); err == nil {
 		return refuse("freshet-publish base adds to it", "%s is a repository already", r.Dir)
@@ -86,9 +102,11 @@ func (r *Repository) checkEmpty(keys string) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		// Only the lock may be there, of an Init killed at its very start.
-		if len(entries) > 0 && !(len(entries) == 1 && entries[0].Name() == lockFile) {
-			return refuse("give a new folder", "%s is not empty", dir)
+		for _, e := range entries {
+			// An Init killed at its very start leaves these.
+			if e.Name() != lockFile && !strings.HasPrefix(e.Name(), configFile+".tmp-") {
+				return refuse("give a new folder", "%s is not empty", dir)
+			}
 		}
 	}
 	return nil
@@ -101,6 +119,9 @@ func (r *Repository) newState(keys string) ([]KeyFile, *state, keyring, error) {
 		return nil, nil, nil, err
 	}
 	if err := os.Chmod(keys, 0o700); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := r.Disk.Reap(keys); err != nil {
 		return nil, nil, nil, err
 	}
 	now := r.now()

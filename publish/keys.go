@@ -99,7 +99,8 @@ func (r *Repository) keyDirs() ([]string, error) {
 		return nil, err
 	}
 	dirs := r.Keys
-	if c.Keys != "" {
+	_, err = os.Stat(c.Keys)
+	if c.Keys != "" && (err == nil || len(dirs) == 0) {
 		// The remembered folder comes last: offline keys given from a stick
 		// are used together with the online ones.
 		dirs = append(dirs[:len(dirs):len(dirs)], c.Keys)

@@ -20,17 +20,23 @@ type RoleState struct {
 	Signed  bool      `json:"signed"`  // anew, by this call
 }
 
-// DueSoon says whether someone must fetch keys for it soon.
+// DueSoon says whether someone must sign it soon: an offline role within 30
+// days of its expiry, an online one when Refresh should have done it long since.
 func (s RoleState) DueSoon(now time.Time) bool {
-	return s.Offline && s.Expires.Sub(now) < warnBefore
+	left := s.Expires.Sub(now)
+	if s.Offline {
+		return left < warnBefore
+	}
+	return left < life(s.Role)/4
 }
 
 // Refresh signs a new timestamp, and the metadata of bases and the snapshot
-// where less than half of their life is left. It gives the state of all roles.
+// where less than half of their life is left and their keys are at hand. It
+// gives the state of all roles.
 func (r *Repository) Refresh(ctx context.Context) ([]RoleState, error) {
-	return r.resign(ctx, func(st *state) []string {
-		bases := st.Targets[roleBases].Signed.Expires
-		if r.old(roleBases, bases) || r.old(metadata.SNAPSHOT, st.Snapshot.Signed.Expires) {
+	return r.resign(ctx, func(st *state, ring keyring) []string {
+		old := r.old(roleBases, st.Targets[roleBases].Signed.Expires) || r.old(metadata.SNAPSHOT, st.Snapshot.Signed.Expires)
+		if old && ring.check(st, roleBases, metadata.SNAPSHOT) == nil {
 			return []string{roleBases}
 		}
 		return nil
@@ -45,7 +51,7 @@ func (r *Repository) Renew(ctx context.Context, name string) ([]RoleState, error
 	if !known {
 		return nil, refuse("roles are root, targets, modules, bases, snapshot and timestamp", "there is no role %q", name)
 	}
-	return r.resign(ctx, func(*state) []string {
+	return r.resign(ctx, func(*state, keyring) []string {
 		switch name {
 		case metadata.TIMESTAMP:
 			return nil
@@ -60,7 +66,7 @@ func (r *Repository) old(name string, expires time.Time) bool {
 	return expires.Sub(r.now()) < life(name)/2
 }
 
-func (r *Repository) resign(ctx context.Context, pick func(*state) []string) ([]RoleState, error) {
+func (r *Repository) resign(ctx context.Context, pick func(*state, keyring) []string) ([]RoleState, error) {
 	lock, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -75,9 +81,13 @@ func (r *Repository) resign(ctx context.Context, pick func(*state) []string) ([]
 		return nil, err
 	}
 	was := st.roles()
-	names := pick(st)
+	names := pick(st, ring)
+	need := append([]string{metadata.TIMESTAMP}, names...)
+	if len(names) > 0 && names[0] != metadata.ROOT {
+		need = append(need, metadata.SNAPSHOT)
+	}
 	// All keys are looked for before anything is signed.
-	if err := ring.check(st, append([]string{"snapshot", "timestamp"}, names...)...); err != nil {
+	if err := ring.check(st, need...); err != nil {
 		return nil, err
 	}
 	if slices.Contains(names, metadata.ROOT) {

@@ -117,7 +117,7 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 		m.Full = before.Full
 	} else {
 		r.report("compressing the full image")
-		full, err := makeDelta(ctx, nil, image, m.Image.SHA256)
+		full, err := makeDelta(ctx, nil, image)
 		if err != nil {
 			return nil, fmt.Errorf("full image: %w", err)
 		}

@@ -1,0 +1,78 @@
+package publish_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/publish"
+)
+
+// age sets back the times of all files, as if the repository had been left
+// alone for d.
+func age(t *testing.T, r *publish.Repository, d time.Duration) {
+	t.Helper()
+	err := filepath.WalkDir(r.Dir, func(p string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		st, err := e.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(p, st.ModTime().Add(-d), st.ModTime().Add(-d))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPruneKeepsTheLastDay(t *testing.T) {
+	r := newRepo(t)
+	put(t, r, "b", ten(1))
+	put(t, r, "b", ten(2))
+	stale := manifest(t, r, "b")
+	put(t, r, "b", ten(3))
+	writeFile(t, filepath.Join(r.Dir, "blobs", strings.Repeat("a", 64)), "left by a killed run")
+	p, err := r.Prune(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Files) != 1 || !strings.Contains(p.Files[0], "aaaa") {
+		t.Errorf("pruned %q", p.Files)
+	}
+	check(t, r)
+
+	age(t, r, 25*time.Hour)
+	put(t, r, "b", ten(4)) // version 3 is superseded just now, version 2 a day ago
+	before := files(t, r.Dir)
+	dry, err := r.Prune(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files(t, r.Dir) != before {
+		t.Error("a dry run removed something")
+	}
+	p, err = r.Prune(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(p.Files, " ") != strings.Join(dry.Files, " ") || p.Bytes != dry.Bytes {
+		t.Errorf("pruned %q, the dry run said %q", p.Files, dry.Files)
+	}
+	check(t, r)
+	if _, err := os.Stat(filepath.Join(r.Dir, stale.Index.Path())); err == nil {
+		t.Error("the delta index of version 2 is there a day after it was superseded")
+	}
+	for _, kept := range []string{"metadata/1.root.json", "metadata/4.bases.json", "metadata/5.bases.json", stale.Full.Path()} {
+		if _, err := os.Stat(filepath.Join(r.Dir, kept)); err != nil {
+			t.Errorf("%s is gone", kept)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(r.Dir, "metadata/3.bases.json")); err == nil {
+		t.Error("metadata superseded a day ago is there")
+	}
+	put(t, r, "b", ten(5))
+}
