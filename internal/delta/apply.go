@@ -108,12 +108,12 @@ func (a *applier) run(sparse bool) error {
 		if n+m == 0 && !first {
 			return corrupt("an operation does nothing")
 		}
-		if err := a.insert(m); err != nil {
-			return err
-		}
 		by := a.packed.seekBy(0)
 		if by < -a.pos || by > a.old.size-a.pos {
 			return a.fail(corrupt("it seeks from %d by %d in an old image of %d bytes", a.pos, by, a.old.size))
+		}
+		if err := a.insert(m); err != nil {
+			return err
 		}
 		a.pos += by
 	}
@@ -254,6 +254,11 @@ func (a *applier) differ(b []byte) error {
 
 // insert appends n bytes of the delta.
 func (a *applier) insert(n int64) error {
+	if a.inserts == nil && n > 0 {
+		if err := a.packed.text.prepare(a.pos, a.old.size, a.stretch); err != nil {
+			return err
+		}
+	}
 	for n > 0 {
 		room, err := a.room()
 		if err != nil {
@@ -301,4 +306,11 @@ func (a *applier) flush() error {
 	}
 	a.out = a.out[:0]
 	return nil
+}
+
+// stretch returns n bytes of the old image.
+func (a *applier) stretch(at, n int64) ([]byte, error) {
+	b := make([]byte, n)
+	_, err := a.old.ReadAt(b, at)
+	return b, err
 }

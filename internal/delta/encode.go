@@ -92,9 +92,9 @@ func encode(old, new []byte, ops []Op) ([]byte, error) {
 	apart := h
 	apart.flags |= flagInserts
 	apart.inserts = s
-	best := append(append(apart.append(nil), body...), cols.pack(ops, apart.flags)...)
+	best := append(append(apart.append(nil), body...), cols.pack(old, ops, apart.flags)...)
 	if len(cols.inserts) <= packedInserts {
-		if d := append(h.append(nil), cols.pack(ops, h.flags)...); len(d) < len(best) {
+		if d := append(h.append(nil), cols.pack(old, ops, h.flags)...); len(d) < len(best) {
 			best = d
 		}
 	}
@@ -102,7 +102,7 @@ func encode(old, new []byte, ops []Op) ([]byte, error) {
 }
 
 // pack codes the packed stream.
-func (c columns) pack(ops []Op, flags byte) []byte {
+func (c columns) pack(old []byte, ops []Op, flags byte) []byte {
 	enc := newRangeEncoder()
 	p := newPacked(enc)
 	diffs, inserts := c.diffs, c.inserts
@@ -129,20 +129,23 @@ func (c columns) pack(ops []Op, flags byte) []byte {
 		}
 		left += n
 	}
-	copied := c.copied
+	copied, pos := c.copied, int64(0)
 	for _, op := range ops {
 		p.another(true)
 		p.copies.code(enc, uint64(op.Copy))
 		copyRun(op.Copy)
 		copied -= op.Copy
 		p.insert.code(enc, uint64(op.Insert))
-		if flags&flagInserts == 0 {
+		p.seekBy(op.Seek)
+		pos += op.Copy
+		if flags&flagInserts == 0 && op.Insert > 0 {
+			p.text.prepare(pos, int64(len(old)), func(at, n int64) ([]byte, error) { return old[at : at+n], nil })
 			for _, b := range inserts[:op.Insert] {
 				p.text.code(enc, b)
 			}
 			inserts = inserts[op.Insert:]
 		}
-		p.seekBy(op.Seek)
+		pos += op.Seek
 	}
 	p.another(false)
 	copyRun(copied)

@@ -10,7 +10,7 @@ type packed struct {
 	seek   *numberModel
 	gap    *numberModel
 	value  *byteModel
-	text   *byteModel
+	text   *textModel
 }
 
 func newPacked(c bitCoder) *packed {
@@ -22,7 +22,7 @@ func newPacked(c bitCoder) *packed {
 		seek:   newNumberModel(),
 		gap:    newNumberModel(),
 		value:  newByteModel(),
-		text:   newByteModel(),
+		text:   newTextModel(),
 	}
 }
 

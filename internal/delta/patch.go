@@ -25,6 +25,9 @@ type source struct {
 
 func (s source) ReadAt(b []byte, at int64) (int, error) {
 	want := len(b)
+	if want == 0 {
+		return 0, nil
+	}
 	if at < 0 || at >= s.size {
 		return 0, io.EOF
 	}

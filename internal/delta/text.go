@@ -1,0 +1,344 @@
+package delta
+
+// The text model predicts inserted bytes, bit by bit, by mixing the opinions
+// of several contexts, as the PAQ family of compressors does. All of it is
+// integer arithmetic, so that both ends agree on every machine.
+//
+// What makes it strong on the few hundred bytes that a delta inserts is the
+// old image, which both ends have: before an insertion its surroundings in
+// old are learned, and the lines around it are followed as guesses.
+
+const (
+	textOrders = 5 // contexts of the last 1, 2, 3, 4 bytes and of the current word
+	textInputs = textOrders + 5
+	slotBits   = 15 // slots of 16 counters for each order
+	matchBits  = 14
+	matchLeast = 4 // bytes by which the match model finds
+	around     = 160
+
+	learnBudget  = 64 << 10 // bytes of old learned for one delta
+	learnWindow  = 8 << 10  // at most these on either side of one insertion
+	followBudget = 1 << 20  // bytes of old put into the history
+)
+
+// counter is an adaptive probability of a one: 12 bits of probability above 4
+// of count, flipped at the top so that zero is one half.
+type counter uint16
+
+func (c counter) p() int32 { return int32(c^0x8000) >> 4 }
+
+func (c *counter) learn(bit uint32, rates *[16]int32, limit uint16) {
+	v := uint16(*c ^ 0x8000)
+	n := v & 15
+	p := int32(v >> 4)
+	if bit != 0 {
+		p += (4095 - p) * rates[n] >> 16
+	} else {
+		p -= p * rates[n] >> 16
+	}
+	if n < limit {
+		n++
+	}
+	*c = counter(uint16(p)<<4|n) ^ 0x8000
+}
+
+// guess follows a place in the history as long as it predicts what comes.
+type guess struct {
+	at    int // in the history; 0 is none
+	n     int // bytes that it predicted rightly, at most 15
+	right [16]prob
+	// state within one byte
+	expect uint32 // the byte, with a one above it
+	live   bool
+}
+
+type textModel struct {
+	stretch [4096]int16
+	rates   [16]int32
+	slots   [textOrders][]counter
+	base    [textOrders]int
+	zero    [256]counter
+	last    uint32 // the last four bytes
+	word    uint32 // hash of the current word
+	history []byte
+	found   []uint32
+	match   guess
+	before  guess // the line before
+	after   guess // the line that follows in old
+	afterAt int
+	lineAt  int
+	weights [4][textInputs]int32
+	input   [textInputs]int32
+
+	learned  int   // bytes
+	followed int   // bytes
+	until    int64 // old is learned up to here
+	used     bool
+}
+
+func newTextModel() *textModel {
+	t := &textModel{}
+	i := 0
+	for x := int32(-2047); x <= 2047; x++ {
+		for v := squash(x) >> 4; i <= int(v); i++ {
+			t.stretch[i] = int16(x)
+		}
+	}
+	for ; i < 4096; i++ {
+		t.stretch[i] = 2047
+	}
+	for n := range t.rates {
+		t.rates[n] = int32(65536 * 2 / (2*n + 3))
+	}
+	for o := range t.slots {
+		t.slots[o] = make([]counter, 16<<slotBits)
+	}
+	for s := range t.weights {
+		for i := range t.weights[s] {
+			t.weights[s][i] = 65536 * 3 / 10
+		}
+	}
+	for _, g := range []*guess{&t.match, &t.before, &t.after} {
+		for i := range g.right {
+			g.right[i] = probStart
+		}
+	}
+	t.found = make([]uint32, 1<<matchBits)
+	t.history = append(make([]byte, 0, 64<<10), 0)
+	return t
+}
+
+// squash is the logistic function: 65536/(1+e^(-x/256)), by lines between
+// points that are half a unit apart.
+func squash(x int32) int32 {
+	points := [33]int32{
+		22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743,
+		32768, 40793, 47911, 53581, 57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514,
+	}
+	x = max(-2047, min(x, 2047))
+	i := (x + 2048) >> 7
+	f := (x + 2048) & 127
+	return points[i] + (points[i+1]-points[i])*f>>7
+}
+
+// code codes one inserted byte, or when decoding returns the byte found.
+func (t *textModel) code(c bitCoder, v byte) byte {
+	set := &t.weights[0]
+	switch {
+	case t.match.n >= 8:
+		set = &t.weights[3]
+	case t.match.at > 0:
+		set = &t.weights[2]
+	case t.after.at > 0 || t.before.at > 0:
+		set = &t.weights[1]
+	}
+	t.match.begin(t.history)
+	t.before.begin(t.history)
+	t.after.begin(t.history)
+	t.place(1)
+	node := uint32(1)
+	for i := 7; i >= 0; i-- {
+		if i == 3 {
+			t.place(node)
+		}
+		in := &t.input
+		low := int(node)
+		if i < 4 {
+			low = int(node&(1<<uint(3-i)-1) | 1<<uint(3-i))
+		}
+		for o := range t.slots {
+			in[o] = int32(t.stretch[t.slots[o][t.base[o]+low].p()])
+		}
+		in[textOrders] = int32(t.stretch[t.zero[node].p()])
+		in[textOrders+1] = t.match.opinion(t, node, i)
+		in[textOrders+2] = t.before.opinion(t, node, i)
+		in[textOrders+3] = t.after.opinion(t, node, i)
+		in[textOrders+4] = 256
+		sum := int64(0)
+		for k, w := range set {
+			sum += int64(in[k]) * int64(w)
+		}
+		p := squash(int32(max(-2047, min(sum>>16, 2047))))
+		b := c.code(uint32(v)>>uint(i)&1, uint32(p))
+
+		err := int32(b)<<16 - p
+		for k := range set {
+			set[k] += (in[k]*err*mixRate + 1<<17) >> 18
+		}
+		for o := range t.slots {
+			t.slots[o][t.base[o]+low].learn(b, &t.rates, 15)
+		}
+		t.zero[node].learn(b, &t.rates, 15)
+		t.match.learn(b, i)
+		t.before.learn(b, i)
+		t.after.learn(b, i)
+		node = node<<1 | b
+	}
+	v = byte(node)
+	t.seen(v)
+	return v
+}
+
+const mixRate = 6
+
+// place finds the slots for the byte's upper half (node 1) or lower half.
+func (t *textModel) place(node uint32) {
+	ctx := [textOrders]uint32{t.last & 0xff, t.last & 0xffff, t.last & 0xffffff, t.last, t.word}
+	for o, x := range ctx {
+		h := (x+uint32(o)<<28)*0x9e3779b1 ^ node*0x85ebca6b
+		h *= 0xc2b2ae35
+		t.base[o] = int(h>>(32-slotBits)) << 4
+	}
+}
+
+// seen takes note of a byte that was coded.
+func (t *textModel) seen(v byte) {
+	t.match.next(v, t.history)
+	t.before.next(v, t.history)
+	t.after.next(v, t.history)
+	t.remember(v)
+	if v == '\n' {
+		t.before.restart(t.lineAt)
+		t.lineAt = len(t.history)
+		t.after.restart(t.afterAt)
+	}
+	if t.match.at == 0 {
+		if at := int(t.found[t.hash()]); at > 0 {
+			t.match.restart(at)
+		}
+	}
+	t.found[t.hash()] = uint32(len(t.history))
+}
+
+func (t *textModel) hash() uint32 { return t.last * 0x9e3779b1 >> (32 - matchBits) }
+
+// remember appends v to the contexts.
+func (t *textModel) remember(v byte) {
+	t.history = append(t.history, v)
+	t.last = t.last<<8 | uint32(v)
+	if v|0x20 >= 'a' && v|0x20 <= 'z' || v >= '0' && v <= '9' || v >= 0x80 {
+		t.word = (t.word + uint32(v) + 1) * 0x2c1b3c6d
+	} else {
+		t.word = 0
+	}
+}
+
+func (g *guess) begin(history []byte) {
+	g.live = g.at > 0 && g.at < len(history)
+	if g.live {
+		g.expect = uint32(history[g.at]) | 0x100
+	}
+}
+
+func (g *guess) opinion(t *textModel, node uint32, i int) int32 {
+	if !g.live {
+		return 0
+	}
+	if g.expect>>uint(i+1) != node {
+		g.live = false
+		return 0
+	}
+	s := int32(t.stretch[g.right[g.n].p()>>4])
+	if g.expect>>uint(i)&1 == 0 {
+		return -s
+	}
+	return s
+}
+
+func (g *guess) learn(bit uint32, i int) {
+	if g.live {
+		g.right[g.n].learn(1^bit^g.expect>>uint(i)&1, 200)
+	}
+}
+
+func (g *guess) next(v byte, history []byte) {
+	if g.at == 0 || g.at >= len(history) {
+		g.at = 0
+		return
+	}
+	if history[g.at] != v {
+		g.at, g.n = 0, 0
+		return
+	}
+	g.at++
+	g.n = min(g.n+1, 15)
+}
+
+func (g *guess) restart(at int) { g.at, g.n = at, 0 }
+
+// prepare learns what surrounds an insertion at pos of an old image of the
+// given size. read returns a stretch of it.
+func (t *textModel) prepare(pos, size int64, read func(at, n int64) ([]byte, error)) error {
+	if w := int64(min(learnWindow, (learnBudget-t.learned)/8)); w >= 64 {
+		lo, hi := max(pos-w, t.until, 0), min(pos+w, size)
+		if lo < hi {
+			b, err := read(lo, hi-lo)
+			if err != nil {
+				return err
+			}
+			t.study(b)
+			t.until = hi
+		}
+	}
+	if t.followed >= followBudget {
+		return nil
+	}
+	lo, hi := max(pos-around, 0), min(pos+around, size)
+	b, err := read(lo, hi-lo)
+	if err != nil {
+		return err
+	}
+	t.follow(b[pos-lo:], b[:pos-lo])
+	return nil
+}
+
+// study learns b as if it had been coded.
+func (t *textModel) study(b []byte) {
+	t.learned += len(b)
+	for _, v := range b {
+		t.place(1)
+		node := 1
+		for i := 7; i >= 0; i-- {
+			if i == 3 {
+				t.place(uint32(node))
+			}
+			low := node
+			if i < 4 {
+				low = node&(1<<uint(3-i)-1) | 1<<uint(3-i)
+			}
+			bit := uint32(v) >> uint(i) & 1
+			for o := range t.slots {
+				t.slots[o][t.base[o]+low].learn(bit, &t.rates, 15)
+			}
+			t.zero[node].learn(bit, &t.rates, 15)
+			node = node<<1 | int(bit)
+		}
+		t.remember(v)
+		t.found[t.hash()] = uint32(len(t.history))
+	}
+}
+
+// follow sets the guesses to the lines of old after and before an insertion.
+func (t *textModel) follow(after, before []byte) {
+	t.followed += len(after) + len(before)
+	t.afterAt = len(t.history)
+	for _, v := range after {
+		t.remember(v)
+		t.found[t.hash()] = uint32(len(t.history))
+	}
+	line, prev := len(t.history), 0
+	for _, v := range before {
+		t.remember(v)
+		t.found[t.hash()] = uint32(len(t.history))
+		if v == '\n' {
+			prev, line = line, len(t.history)
+		}
+	}
+	t.lineAt = line
+	if line < len(t.history) {
+		prev = 0 // within a line
+	}
+	t.before.restart(prev)
+	t.after.restart(t.afterAt)
+	t.match.restart(0)
+}
