@@ -164,6 +164,60 @@ type Verified struct {
 	Error   string `json:"error,omitempty"` // "": whole
 }
 
+// VerifiedAll answers a verification.
+type VerifiedAll struct {
+	Bases []Verified `json:"bases"`
+}
+
+// Bases answers the question for the installed bases.
+type Bases struct {
+	Bases []BaseStatus `json:"bases"`
+}
+
+// Changes answers a rollback.
+type Changes struct {
+	Bases []Change `json:"bases"`
+}
+
+// Released answers a release.
+type Released struct {
+	Released []Held `json:"released"`
+}
+
+// Tasks answers the question for all tasks.
+type Tasks struct {
+	Tasks []Task `json:"tasks"`
+}
+
+// Plan says what an update would do.
+type Plan struct {
+	Source   string     `json:"source"`
+	SignedAt time.Time  `json:"signed_at,omitzero"`
+	Bases    []BasePlan `json:"bases"`
+	Bytes    int64      `json:"bytes"`
+	Full     int64      `json:"full_bytes"`
+	Disk     int64      `json:"disk_bytes"` // needed while updating, besides what is there
+	Free     int64      `json:"free_bytes"` // now
+}
+
+// BasePlan is a base's part of a plan.
+type BasePlan struct {
+	Name  string `json:"name"`
+	From  int64  `json:"from"` // 0: not installed
+	To    int64  `json:"to"`
+	Steps []Step `json:"steps"` // empty: nothing to fetch
+	Bytes int64  `json:"bytes"`
+	Full  int64  `json:"full_bytes"`
+	Held  string `json:"held,omitempty"` // why the offered version is not taken
+}
+
+// Step is one delta or full image to fetch.
+type Step struct {
+	From  int64 `json:"from"` // 0: a full image
+	To    int64 `json:"to"`
+	Bytes int64 `json:"bytes"`
+}
+
 // Events is a page of the log, oldest first.
 type Events struct {
 	Events []event.Event `json:"events"`

@@ -20,13 +20,15 @@ const (
 	Busy            Code = "busy"
 	Locked          Code = "locked"
 	NothingBefore   Code = "nothing_before"
+	NothingHeld     Code = "nothing_held"
 	TooLarge        Code = "too_large"
 	SettingsInvalid Code = "settings_invalid"
 	Stopping        Code = "stopping"
 	Internal        Code = "internal"
 
+	RunFailed Code = "failed"
+
 	// These do not travel: the command itself says them.
-	RunFailed   Code = "failed"
 	RunPartly   Code = "partly"
 	RunStopped  Code = "stopped"
 	Usage       Code = "usage"
@@ -64,11 +66,12 @@ var Meanings = []Meaning{
 	{Busy, http.StatusConflict, ExitFailed, "wait for its end (freshet status), or end it with freshet task stop"},
 	{Locked, http.StatusConflict, ExitFailed, "an agent or another command is at work there; if the agent listens elsewhere, name its --socket"},
 	{NothingBefore, http.StatusConflict, ExitFailed, "only the version before the installed one is kept"},
+	{NothingHeld, http.StatusConflict, ExitFailed, "freshet status shows what is held back"},
 	{TooLarge, http.StatusRequestEntityTooLarge, ExitUsage, ""},
 	{SettingsInvalid, http.StatusUnprocessableEntity, ExitFailed, "mend the file and try again"},
 	{Stopping, http.StatusServiceUnavailable, ExitFailed, "the agent is stopping; try again when it is back"},
 	{Internal, http.StatusInternalServerError, ExitFailed, "see freshet events and the agent's log"},
-	{RunFailed, 0, ExitFailed, "the installed bases stay in use; see freshet events"},
+	{RunFailed, http.StatusBadGateway, ExitFailed, "the installed bases stay in use; see freshet events"},
 	{RunPartly, 0, ExitPartly, "see freshet events for the bases that failed"},
 	{RunStopped, 0, ExitFailed, "the next run goes on from what was fetched"},
 	{Usage, 0, ExitUsage, "see freshet --help"},
@@ -117,3 +120,6 @@ func AsError(err error) *Error {
 type Failure struct {
 	Error Error `json:"error"`
 }
+
+// CodeOf is the code that err carries, or Internal.
+func CodeOf(err error) Code { return AsError(err).Code }

@@ -1,0 +1,175 @@
+// Package agent keeps an endpoint's bases fresh: it wires settings, updater,
+// events and tasks together, runs the tasks at their times, watches how old
+// the bases are, and serves the local API.
+//
+// There is one core with two lives. A service holds the state folder's lock
+// for as long as it runs ([Agent.Run]). A command that finds no agent uses the
+// same core and the same handler in its own process ([Agent.Open],
+// [Agent.Handler]); it takes the lock when it first changes something.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/clock"
+	"github.com/freshet/freshet/internal/durable"
+	"github.com/freshet/freshet/internal/eventlog"
+)
+
+// Agent is one endpoint's agent. Its fields are set before Open and left alone
+// from then on.
+type Agent struct {
+	Settings string // file of the operator's settings
+	Dir      string // state folder
+	Runtime  string // folder that a boot empties
+	Version  string
+	Group    string // whose members may change things; "": none
+	Disk     *durable.Disk
+	Clock    *clock.Clock
+	Log      *logrus.Logger // nil: silent
+
+	// Recheck is the longest the agent sleeps before it looks at the clock
+	// again, which may have been set; default 15 min.
+	Recheck time.Duration
+
+	// Beat, if set, is called by the main loop at least every BeatEvery.
+	Beat      func()
+	BeatEvery time.Duration
+
+	mu      sync.Mutex // guards what follows
+	force   *inForce
+	refused string // why the settings file as it is now is not in force
+	records records
+	run     *run // the running one, or nil
+	last    map[int]*run
+	lock    *durable.Lock
+	service bool  // Run is at work
+	ending  bool  // no run starts any more
+	seen    *seen // what the watcher knows of the bases; nil: look again
+
+	events atomic.Pointer[eventlog.Log] // nil without the lock
+
+	wake chan struct{} // of one: the loop has something to look at
+	runs sync.WaitGroup
+}
+
+// Open reads settings, tasks and events. It changes nothing and needs no lock.
+// Settings that cannot be used are no error: the defaults hold, see
+// [api.Status.Refused].
+func (a *Agent) Open() error {
+	a.wake = make(chan struct{}, 1)
+	a.last = map[int]*run{}
+	if err := a.loadSettings(); err != nil {
+		return err
+	}
+	return a.loadRecords()
+}
+
+func (a *Agent) loadRecords() error {
+	recs, err := loadRecords(a.Dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return &api.Error{Code: api.Forbidden, Text: err.Error()}
+	}
+	if err != nil {
+		a.warn("tasks begin anew", err)
+	}
+	a.records = recs
+	return nil
+}
+
+// hold takes the state folder's lock and brings the folder into order, once.
+// resume says that an update should run soon. The caller holds a.mu.
+func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
+	if a.lock != nil {
+		return false, nil
+	}
+	lock, err := a.updater(a.force).Lock()
+	if errors.Is(err, durable.ErrLocked) {
+		return false, &api.Error{Code: api.Locked, Text: fmt.Sprintf("the state folder %s is in use by another process", a.Dir)}
+	}
+	if err != nil {
+		return false, a.denied(err)
+	}
+	a.lock = lock
+	if err := a.Disk.Reap(a.Dir); err != nil {
+		return false, a.release(err)
+	}
+	// What another process did until now counts.
+	if err := a.loadRecords(); err != nil {
+		return false, a.release(err)
+	}
+	if err := a.openEvents(); err != nil {
+		return false, a.release(err)
+	}
+	resume, err = a.updater(a.force).Start(ctx)
+	if err != nil {
+		return false, a.release(fmt.Errorf("starting from %s: %w", a.Dir, err))
+	}
+	return resume, nil
+}
+
+// release gives the lock back after err.
+func (a *Agent) release(err error) error {
+	a.closeEvents()
+	a.lock.Unlock()
+	a.lock = nil
+	return err
+}
+
+func (a *Agent) denied(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("the state folder: %v", err)}
+	}
+	return fmt.Errorf("the state folder: %w", err)
+}
+
+// Close stops a run, waits for its end, and gives the lock back.
+func (a *Agent) Close() error {
+	a.mu.Lock()
+	a.ending = true
+	if a.run != nil {
+		a.run.cancel(errEnding)
+	}
+	a.mu.Unlock()
+	a.runs.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lock == nil {
+		return nil
+	}
+	err := a.updater(a.force).Orderly()
+	a.closeEvents()
+	err = errors.Join(err, a.lock.Unlock())
+	a.lock = nil
+	return err
+}
+
+// nudge has the loop look at what changed.
+func (a *Agent) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Agent) warn(what string, err error) {
+	if a.Log != nil {
+		a.Log.WithError(err).Warn(what)
+	}
+}
+
+// gate says who may change things: besides root and the group the agent's own
+// user or, for a command in its own process, the owner of the state folder.
+func (a *Agent) gate() api.Gate {
+	return api.Gate{UID: os.Geteuid(), Group: a.Group}
+}

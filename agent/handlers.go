@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
+	"github.com/freshet/freshet/updater"
+)
+
+func (a *Agent) getVersion(w http.ResponseWriter, _ *http.Request) error {
+	return api.Answer(w, api.Version{Version: a.Version, Go: runtime.Version(), API: "v1"})
+}
+
+func (a *Agent) getStatus(w http.ResponseWriter, _ *http.Request) error {
+	st, err := a.status()
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, st)
+}
+
+func (a *Agent) getBases(w http.ResponseWriter, _ *http.Request) error {
+	st, err := a.status()
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, api.Bases{Bases: st.Bases})
+}
+
+func (a *Agent) postVerify(w http.ResponseWriter, req *http.Request) error {
+	var ask api.Verify
+	if err := api.Decode(req.Body, &ask); err != nil {
+		return err
+	}
+	var out []api.Verified
+	err := a.exclusively(req.Context(), "a verification", func(ctx context.Context, u *updater.Updater) error {
+		for _, name := range ask.Names {
+			if _, _, err := installed(u, name); err != nil {
+				return err
+			}
+		}
+		all, err := u.Verify(ctx, ask.Names, nil)
+		out = verifiedOf(all)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, api.VerifiedAll{Bases: out})
+}
+
+func (a *Agent) postRollback(w http.ResponseWriter, req *http.Request) error {
+	name := req.PathValue("name")
+	var out []api.Change
+	err := a.exclusively(req.Context(), "a rollback", func(ctx context.Context, u *updater.Updater) error {
+		if err := canGoBack(u, name); err != nil {
+			return err
+		}
+		changes, err := u.RollBack(ctx, []string{name})
+		out = changesOf(changes)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, api.Changes{Bases: out})
+}
+
+func (a *Agent) postRelease(w http.ResponseWriter, req *http.Request) error {
+	name := req.PathValue("name")
+	var out []api.Held
+	err := a.exclusively(req.Context(), "a release", func(ctx context.Context, u *updater.Updater) error {
+		_, st, err := u.Installed()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(st.Quarantine, func(h rollback.Withdrawn) bool { return h.Base == name }) {
+			return &api.Error{Code: api.NothingHeld, Text: fmt.Sprintf("no version of base %q is held back", name)}
+		}
+		held, err := u.Release(ctx, name)
+		out = heldOf(held)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, api.Released{Released: out})
+}
+
+// installed finds an installed base by its name.
+func installed(u *updater.Updater, name string) (updater.Installed, rollback.State, error) {
+	all, st, err := u.Installed()
+	if err != nil {
+		return updater.Installed{}, st, err
+	}
+	for _, b := range all {
+		if b.Name == name {
+			return b, st, nil
+		}
+	}
+	return updater.Installed{}, st, &api.Error{Code: api.NoSuchBase, Text: fmt.Sprintf("base %q is not installed", name)}
+}
+
+func canGoBack(u *updater.Updater, name string) error {
+	_, st, err := installed(u, name)
+	if err != nil {
+		return err
+	}
+	store := rollback.Store{Dir: u.Dir}
+	now, err := store.Generation(st.Current)
+	if err != nil {
+		return err
+	}
+	if _, ok := rollback.Before(now, name, store.Generations()); !ok {
+		return &api.Error{Code: api.NothingBefore, Text: fmt.Sprintf("base %q has no version before %d on this machine", name, now.Bases[name].Version)}
+	}
+	return nil
+}
+
+func (a *Agent) getEvents(w http.ResponseWriter, req *http.Request) error {
+	var since time.Time
+	if s := req.URL.Query().Get("since"); s != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, s); err != nil {
+			return &api.Error{Code: api.BadRequest, Text: fmt.Sprintf("since %q is no time as 2026-01-31T12:00:00Z", s)}
+		}
+	}
+	if follow, _ := strconv.ParseBool(req.URL.Query().Get("follow")); follow {
+		return a.followEvents(w, req, since)
+	}
+	events, err := a.eventsSince(since)
+	if err != nil {
+		return err
+	}
+	if events == nil {
+		events = []event.Event{}
+	}
+	return api.Answer(w, api.Events{Events: events})
+}
+
+func (a *Agent) followEvents(w http.ResponseWriter, req *http.Request, since time.Time) error {
+	if a.events.Load() == nil {
+		return &api.Error{Code: api.NotRunning, Text: "no agent runs whose events could be followed"}
+	}
+	s := api.NewStream(w)
+	return a.follow(req.Context(), since, func(e event.Event) error { return s.Send(e) })
+}
+
+func (a *Agent) getPlan(w http.ResponseWriter, req *http.Request) error {
+	var plan updater.Plan
+	err := a.exclusively(req.Context(), "a plan", func(ctx context.Context, u *updater.Updater) (err error) {
+		plan, err = u.Plan(ctx)
+		return err
+	})
+	if err != nil {
+		return &api.Error{Code: codeOr(err, api.RunFailed), Text: err.Error()}
+	}
+	return api.Answer(w, planOf(plan))
+}
+
+func (a *Agent) getTasks(w http.ResponseWriter, _ *http.Request) error {
+	a.mu.Lock()
+	var all []api.Task
+	for _, d := range predefined {
+		all = append(all, a.task(d))
+	}
+	a.mu.Unlock()
+	return api.Answer(w, api.Tasks{Tasks: all})
+}
+
+func (a *Agent) getTask(w http.ResponseWriter, req *http.Request) error {
+	d, err := taskOf(req)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	t := a.task(d)
+	a.mu.Unlock()
+	return api.Answer(w, t)
+}
+
+func (a *Agent) patchTask(w http.ResponseWriter, req *http.Request) error {
+	d, err := taskOf(req)
+	if err != nil {
+		return err
+	}
+	var c api.TaskChange
+	if err := api.Decode(req.Body, &c); err != nil {
+		return err
+	}
+	t, err := a.set(d.id, c)
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, t)
+}
+
+func (a *Agent) postStart(w http.ResponseWriter, req *http.Request) error {
+	d, err := taskOf(req)
+	if err != nil {
+		return err
+	}
+	started, err := a.start(d.id, "by hand")
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, started)
+}
+
+func (a *Agent) postStop(w http.ResponseWriter, req *http.Request) error {
+	d, err := taskOf(req)
+	if err != nil {
+		return err
+	}
+	if err := a.stop(d.id); err != nil {
+		return err
+	}
+	return a.getTask(w, req)
+}
+
+func (a *Agent) getProgress(w http.ResponseWriter, req *http.Request) error {
+	d, err := taskOf(req)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	r, kept := a.last[d.id], a.records.Tasks[d.id].Last
+	a.mu.Unlock()
+	if r == nil && kept == nil {
+		return &api.Error{Code: api.NotRunning, Text: fmt.Sprintf("task %d has never run", d.id)}
+	}
+	s := api.NewStream(w)
+	if r == nil {
+		return s.Send(api.Moment{Result: kept})
+	}
+	return r.watch(req.Context(), func(m api.Moment) error { return s.Send(m) })
+}
+
+func (a *Agent) getSettings(w http.ResponseWriter, _ *http.Request) error {
+	a.mu.Lock()
+	s, refused := a.force.settings, a.refused
+	a.mu.Unlock()
+	text, err := yaml.Marshal(s.Redacted())
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, api.Settings{File: a.Settings, YAML: string(text), Refused: refused})
+}
+
+func taskOf(req *http.Request) (definition, error) {
+	id, err := strconv.Atoi(req.PathValue("id"))
+	if err != nil {
+		return definition{}, &api.Error{Code: api.NoSuchTask, Text: fmt.Sprintf("%q is no task", req.PathValue("id"))}
+	}
+	return definitionOf(id)
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/freshet/freshet/internal/api"
+)
+
+// Route is one request of the local API.
+type Route struct {
+	Method  string
+	Path    string // as net/http patterns
+	Changes bool   // only for those who may change things
+	Does    string
+	serve   func(*Agent, http.ResponseWriter, *http.Request) error
+}
+
+// Routes is the whole local API.
+func Routes() []Route {
+	const get, post, patch = http.MethodGet, http.MethodPost, http.MethodPatch
+	return []Route{
+		{get, "/v1/version", false, "the agent's version", (*Agent).getVersion},
+		{get, "/v1/status", false, "state, bases, last and next update", (*Agent).getStatus},
+		{get, "/v1/bases", false, "the installed bases", (*Agent).getBases},
+		{post, "/v1/bases/verify", true, "read installed bases back and hold them against their signed hashes", (*Agent).postVerify},
+		{post, "/v1/bases/{name}/rollback", true, "one base to the version before", (*Agent).postRollback},
+		{post, "/v1/bases/{name}/release", true, "allow what is held back of a base again", (*Agent).postRelease},
+		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come, one a line", (*Agent).getEvents},
+		{get, "/v1/plan", true, "what an update would do; fetches metadata alone", (*Agent).getPlan},
+		{get, "/v1/tasks", false, "all tasks", (*Agent).getTasks},
+		{get, "/v1/tasks/{id}", false, "one task", (*Agent).getTask},
+		{patch, "/v1/tasks/{id}", true, "set every, random_delay, enabled; default goes back to the settings", (*Agent).patchTask},
+		{post, "/v1/tasks/{id}/start", true, "run it now, or join the run that is going on", (*Agent).postStart},
+		{post, "/v1/tasks/{id}/stop", true, "end its run", (*Agent).postStop},
+		{get, "/v1/tasks/{id}/progress", false, "stream of the running or last run: progress, then its result, one a line", (*Agent).getProgress},
+		{get, "/v1/settings", false, "the settings in force, without secrets", (*Agent).getSettings},
+	}
+}
+
+// Handler serves the local API. The caller's identity comes with the request's
+// context, see [api.WithCaller]; an unknown caller may only read.
+func (a *Agent) Handler() http.Handler {
+	mux := http.NewServeMux()
+	paths := map[string]bool{}
+	for _, r := range Routes() {
+		paths[r.Path] = true
+		mux.HandleFunc(r.Method+" "+r.Path, func(w http.ResponseWriter, req *http.Request) { a.answer(r, w, req) })
+	}
+	for path := range paths {
+		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) {
+			api.Fail(w, &api.Error{Code: api.WrongMethod, Text: fmt.Sprintf("%s does not take %s", req.URL.Path, req.Method)})
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
+		api.Fail(w, &api.Error{Code: api.NotFound, Text: fmt.Sprintf("there is no %s", req.URL.Path)})
+	})
+	return mux
+}
+
+func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
+	if r.Changes {
+		caller, known := api.CallerOf(req.Context())
+		if !known || !a.gate().MayChange(caller) {
+			api.Fail(w, &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("%s %s is not allowed to user %d", req.Method, req.URL.Path, caller.UID)})
+			return
+		}
+	}
+	// A body must come at once; the answer may take its time.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+	answer := &begun{ResponseWriter: w}
+	if err := r.serve(a, answer, req); err != nil && !answer.begun {
+		api.Fail(w, err)
+	}
+}
+
+// begun notes whether an answer has begun: no error can follow then.
+type begun struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (b *begun) WriteHeader(status int) {
+	b.begun = true
+	b.ResponseWriter.WriteHeader(status)
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	b.begun = true
+	return b.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+
+// httpLog takes what net/http complains about: callers that went away.
+func (a *Agent) httpLog() *log.Logger {
+	return log.New(debugWriter{a}, "", 0)
+}
+
+type debugWriter struct{ a *Agent }
+
+func (d debugWriter) Write(p []byte) (int, error) {
+	if d.a.Log != nil {
+		d.a.Log.Debug(string(p))
+	}
+	return len(p), nil
+}

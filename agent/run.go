@@ -1,0 +1,103 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/freshet/freshet/internal/api"
+)
+
+// run is one run of a task. Any number may watch it.
+type run struct {
+	task    int // 0: a command that no task stands for
+	name    string
+	id      int64
+	started time.Time
+	cancel  context.CancelCauseFunc
+
+	mu       sync.Mutex // guards what follows
+	progress api.Progress
+	result   *api.Result
+	changed  chan struct{} // closed at the next change; nil as long as nobody waits
+}
+
+// report takes the newest progress; who watches may miss some of it.
+func (r *run) report(p api.Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.result != nil {
+		return
+	}
+	r.progress = p
+	r.tell()
+}
+
+func (r *run) finish(res api.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result = &res
+	r.tell()
+}
+
+func (r *run) tell() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+func (r *run) now() (api.Progress, *api.Result, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.progress, r.result, r.changed
+}
+
+// pace is the shortest time between two lines of progress.
+const pace = 100 * time.Millisecond
+
+// watch calls each with the run's progress as it changes and at last with its
+// result. It ends early with ctx, or with an error of each.
+func (r *run) watch(ctx context.Context, each func(api.Moment) error) error {
+	for {
+		progress, result, changed := r.now()
+		if result != nil {
+			return each(api.Moment{Result: result})
+		}
+		if progress.Phase != "" {
+			if err := each(api.Moment{Progress: &progress}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+		if err := r.rest(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// rest waits for pace, or for the end of the run if that comes first.
+func (r *run) rest(ctx context.Context) error {
+	timer := time.NewTimer(pace)
+	defer timer.Stop()
+	for {
+		_, result, changed := r.now()
+		if result != nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-changed:
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"errors"
+
+	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/rollback"
+	"github.com/freshet/freshet/updater"
+)
+
+// What goes over the socket has types of its own: it stays stable while the
+// inside changes.
+
+func resultOf(r updater.Result) api.Result {
+	return api.Result{
+		Outcome: r.Outcome, Error: r.Error, Source: r.Source, Started: r.Started, Ended: r.Ended,
+		Requests: r.Requests, Bytes: r.Bytes, Full: r.Full, Bases: changesOf(r.Bases),
+	}
+}
+
+func changesOf(all []updater.Change) []api.Change {
+	out := []api.Change{}
+	for _, c := range all {
+		out = append(out, api.Change(c))
+	}
+	return out
+}
+
+func heldOf(all []rollback.Withdrawn) []api.Held {
+	out := []api.Held{}
+	for _, w := range all {
+		out = append(out, api.Held(w))
+	}
+	return out
+}
+
+func verifiedOf(all []updater.Verified) []api.Verified {
+	out := []api.Verified{}
+	for _, v := range all {
+		out = append(out, api.Verified(v))
+	}
+	return out
+}
+
+func planOf(p updater.Plan) api.Plan {
+	out := api.Plan{
+		Source: p.Source, SignedAt: p.SignedAt, Bases: []api.BasePlan{},
+		Bytes: p.Bytes, Full: p.Full, Disk: p.Disk, Free: p.Free,
+	}
+	for _, b := range p.Bases {
+		bp := api.BasePlan{Name: b.Name, From: b.From, To: b.To, Steps: []api.Step{}, Bytes: b.Bytes, Full: b.Full, Held: b.Held}
+		for _, s := range b.Steps {
+			bp.Steps = append(bp.Steps, api.Step{From: s.From, To: s.To, Bytes: s.Size})
+		}
+		out.Bases = append(out.Bases, bp)
+	}
+	return out
+}
+
+// codeOr is the code that err carries, else otherwise.
+func codeOr(err error, otherwise api.Code) api.Code {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return otherwise
+}

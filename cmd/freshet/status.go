@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet/internal/api"
+)
+
+func statusCommand(o *options) *cobra.Command {
+	var check bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Say how fresh this machine is",
+		Long: `Status says how fresh the bases are, when they were updated and when they will
+be. With --check it prints one line and exits as monitoring plugins do: 0 up to
+date, 1 out of date, 2 totally out of date or without bases, 3 unknown.`,
+		Example: `  freshet status
+  freshet status --json
+  freshet status --check`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := getStatus(cmd.Context(), o)
+			w := cmd.OutOrStdout()
+			switch {
+			case check:
+				return printCheck(w, st, err)
+			case err != nil:
+				return err
+			case o.json:
+				return printJSON(w, st)
+			}
+			printStatus(w, st)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&check, "check", false, "print one line and exit as monitoring plugins do")
+	return c
+}
+
+func getStatus(ctx context.Context, o *options) (api.Status, error) {
+	var st api.Status
+	s, err := o.connect(ctx)
+	if err != nil {
+		return st, err
+	}
+	err = s.Get(ctx, "/v1/status", &st)
+	return st, errors.Join(err, s.close())
+}
+
+// printCheck speaks as monitoring plugins do (the Monitoring Plugins
+// Development Guidelines: one line, exit 0, 1, 2 or 3).
+func printCheck(w io.Writer, st api.Status, err error) error {
+	word, code := "UNKNOWN", exit(3)
+	switch {
+	case err != nil:
+		fmt.Fprintf(w, "FRESHET UNKNOWN - %s\n", oneLine(err.Error()))
+		return code
+	case st.State == "up to date":
+		word, code = "OK", 0
+	case st.State == "out of date":
+		word, code = "WARNING", 1
+	case st.State == "totally out of date", st.State == "without databases":
+		word, code = "CRITICAL", 2
+	}
+	text := st.State
+	if st.Why != "" {
+		text += ": " + st.Why
+	}
+	if !st.Agent {
+		text += " (no agent runs)"
+		if code == 0 {
+			word, code = "WARNING", 1
+		}
+	}
+	fmt.Fprintf(w, "FRESHET %s - %s%s\n", word, oneLine(text), perfData(st))
+	if code == 0 {
+		return nil
+	}
+	return code
+}
+
+func perfData(st api.Status) string {
+	var parts []string
+	for _, b := range st.Bases {
+		parts = append(parts, fmt.Sprintf("%s=%ds", b.Name, b.Age))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " | " + strings.Join(parts, " ")
+}
+
+func printStatus(w io.Writer, st api.Status) {
+	fmt.Fprintf(w, "freshet %s: %s\n", oneLine(st.Version), headline(st))
+	for _, note := range notes(st) {
+		fmt.Fprintf(w, "  %s\n", oneLine(note))
+	}
+	if len(st.Bases) > 0 {
+		fmt.Fprintln(w)
+		printBases(w, st.Bases)
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	printUpdate(t, st)
+	if len(st.Sources) == 0 {
+		fmt.Fprint(t, "sources:\tnone\n")
+	}
+	for i, s := range st.Sources {
+		label := ""
+		if i == 0 {
+			label = "sources:"
+		}
+		fmt.Fprintf(t, "%s\t%s\n", label, oneLine(s))
+	}
+	if !st.SignedAt.IsZero() {
+		fmt.Fprintf(t, "signed:\t%s (%s)\n", stamp(st.SignedAt), ago(st.Now, st.SignedAt))
+	}
+	t.Flush()
+}
+
+func headline(st api.Status) string {
+	if st.State == "without databases" {
+		return "running without databases"
+	}
+	return "bases are " + st.State
+}
+
+func notes(st api.Status) []string {
+	var all []string
+	if st.Why != "" {
+		all = append(all, st.Why)
+	}
+	if !st.Agent {
+		all = append(all, "no agent runs: nothing is updated by itself")
+	}
+	if st.Trial {
+		all = append(all, fmt.Sprintf("generation %d is on trial", st.Generation))
+	}
+	for _, h := range st.Held {
+		all = append(all, fmt.Sprintf("%s version %d is held back since %s: %s (freshet bases release %s)", h.Base, h.Version, stamp(h.At), h.Reason, h.Base))
+	}
+	if st.Refused != "" {
+		all = append(all, "the settings file is not in force: "+st.Refused)
+	}
+	return all
+}
+
+func printBases(w io.Writer, all []api.BaseStatus) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "BASE\tVERSION\tPUBLISHED\tAGE\tSTATE\tRECORDS\tSIZE")
+	for _, b := range all {
+		age := span(time.Duration(b.Age) * time.Second)
+		if b.Age < 0 {
+			age = "-" + age
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.Version, stamp(b.Published), age, b.State, count(b.Records), size(b.Size))
+	}
+	t.Flush()
+}
+
+func printUpdate(w io.Writer, st api.Status) {
+	u := st.Update
+	switch {
+	case u.Last == nil:
+		fmt.Fprint(w, "last update:\tnone yet\n")
+	default:
+		text := u.Last.Outcome
+		if u.Last.Error != "" {
+			text += ": " + u.Last.Error
+		}
+		fmt.Fprintf(w, "last update:\t%s (%s): %s\n", stamp(u.Last.Ended), ago(st.Now, u.Last.Ended), oneLine(text))
+		if u.Last.Source != "" {
+			fmt.Fprintf(w, "  from:\t%s\n", oneLine(u.Last.Source))
+		}
+	}
+	if u.LastBytes != nil {
+		fmt.Fprintf(w, "  fetched:\t%s\n", instead(u.LastBytes.Bytes, u.LastBytes.Full))
+	}
+	switch {
+	case u.Running:
+		fmt.Fprint(w, "next update:\trunning now\n")
+	case !u.Enabled:
+		fmt.Fprint(w, "next update:\toff (freshet task set 6 --enabled)\n")
+	case !u.Next.IsZero():
+		fmt.Fprintf(w, "next update:\t%s (%s)\n", stamp(u.Next), ago(st.Now, u.Next))
+	case !st.Agent:
+		fmt.Fprint(w, "next update:\twhen the agent runs again\n")
+	}
+}

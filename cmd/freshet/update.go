@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet/internal/api"
+)
+
+func updateCommand(o *options) *cobra.Command {
+	var dry bool
+	c := &cobra.Command{
+		Use:   "update",
+		Short: "Bring the bases to the newest version now",
+		Long: `Update runs the task Update (6) now and follows it. If it is running already,
+update follows that run. Interrupting follows no longer; the task goes on in
+the agent. Where no agent runs, update does the work itself.`,
+		Example: `  freshet update
+  freshet update --dry-run`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := o.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if dry {
+				err = printPlan(cmd.Context(), cmd.OutOrStdout(), s, o.json)
+			} else {
+				err = runTask(cmd.Context(), cmd.OutOrStdout(), s, api.TaskUpdate, o.json)
+			}
+			return errors.Join(err, s.close())
+		},
+	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "print what would be done, and do nothing")
+	return c
+}
+
+func printPlan(ctx context.Context, w io.Writer, s *session, asJSON bool) error {
+	var p api.Plan
+	if err := s.Get(ctx, "/v1/plan", &p); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, p)
+	}
+	for _, b := range p.Bases {
+		fmt.Fprintln(w, planLine(b))
+	}
+	if p.Bytes == 0 {
+		fmt.Fprintf(w, "nothing to fetch from %s\n", oneLine(p.Source))
+		return nil
+	}
+	fmt.Fprintf(w, "to fetch: %s from %s\n", instead(p.Bytes, p.Full), oneLine(p.Source))
+	fmt.Fprintf(w, "disk: %s needed, %s free\n", size(p.Disk), size(p.Free))
+	return nil
+}
+
+func planLine(b api.BasePlan) string {
+	switch {
+	case b.Held != "":
+		return fmt.Sprintf("%s: version %d stays; %d is held back (%s)", b.Name, b.From, b.To, oneLine(b.Held))
+	case b.From == b.To:
+		return fmt.Sprintf("%s: version %d is the newest", b.Name, b.To)
+	}
+	what := fmt.Sprintf("%d deltas", len(b.Steps))
+	switch {
+	case len(b.Steps) == 0:
+		what = "already fetched"
+	case b.Steps[0].From == 0:
+		what = "the full image"
+	case len(b.Steps) == 1:
+		what = "1 delta"
+	}
+	from := "not installed"
+	if b.From > 0 {
+		from = fmt.Sprintf("version %d", b.From)
+	}
+	return fmt.Sprintf("%s: %s to %d by %s, %s", b.Name, from, b.To, what, size(b.Bytes))
+}
+
+// runTask starts a task and follows it to its end.
+func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) error {
+	var started api.Started
+	if err := s.Do(ctx, http.MethodPost, fmt.Sprintf("/v1/tasks/%d/start", id), nil, &started); err != nil {
+		return err
+	}
+	if started.Joined && !asJSON {
+		fmt.Fprintf(os.Stderr, "freshet: task %d is running already; this follows it\n", id)
+	}
+	shown := newShown(os.Stderr, asJSON)
+	res, err := follow(ctx, s, id, shown)
+	shown.end()
+	if ctx.Err() != nil {
+		return interrupted(s, id)
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(w, res)
+	} else {
+		printResult(w, id, res)
+	}
+	return errors.Join(err, outcome(res))
+}
+
+func follow(ctx context.Context, s *session, id int, shown shown) (api.Result, error) {
+	var res *api.Result
+	err := s.Follow(ctx, fmt.Sprintf("/v1/tasks/%d/progress", id), func(line []byte) error {
+		var m api.Moment
+		if err := json.Unmarshal(line, &m); err != nil {
+			return fmt.Errorf("reading the agent's answer: %w", err)
+		}
+		if m.Progress != nil {
+			shown.progress(*m.Progress)
+		}
+		if m.Result != nil {
+			res = m.Result
+		}
+		return nil
+	})
+	if err != nil {
+		return api.Result{}, err
+	}
+	if res == nil {
+		return api.Result{}, &api.Error{Code: api.Unreachable, Text: "the agent went away before the task ended"}
+	}
+	return *res, nil
+}
+
+func interrupted(s *session, id int) error {
+	if s.own != nil {
+		return &api.Error{Code: api.Interrupted, Text: "interrupted", Hint: "the installed bases stay in use; the next run goes on from what was fetched"}
+	}
+	return &api.Error{
+		Code: api.Interrupted, Text: fmt.Sprintf("interrupted; task %d goes on in the agent", id),
+		Hint: fmt.Sprintf("freshet task show %d shows it, freshet task stop %d ends it", id, id),
+	}
+}
+
+// outcome is the error that a result means.
+func outcome(r api.Result) error {
+	switch r.Outcome {
+	case api.Failed:
+		return &api.Error{Code: api.RunFailed, Text: "update failed: " + r.Error}
+	case api.Partly:
+		return &api.Error{Code: api.RunPartly, Text: "some bases were not updated: " + r.Error}
+	case api.Stopped:
+		return &api.Error{Code: api.RunStopped, Text: "stopped: " + r.Error}
+	}
+	return nil
+}
+
+func printResult(w io.Writer, id int, r api.Result) {
+	for _, c := range r.Bases {
+		switch {
+		case c.Error != "":
+			fmt.Fprintf(w, "%s: version %d stays: %s\n", c.Name, c.From, oneLine(c.Error))
+		case c.From == 0:
+			fmt.Fprintf(w, "%s: version %d installed\n", c.Name, c.To)
+		default:
+			fmt.Fprintf(w, "%s: version %d to %d\n", c.Name, c.From, c.To)
+		}
+	}
+	switch {
+	case r.Outcome == api.NothingNew:
+		fmt.Fprintf(w, "nothing new (%d requests, %s)\n", r.Requests, size(r.Bytes))
+	case id == api.TaskUpdate && r.Outcome == api.Updated:
+		fmt.Fprintf(w, "updated: %s in %s from %s\n", instead(r.Bytes, r.Full), took(r), oneLine(r.Source))
+	default:
+		fmt.Fprintln(w, r.Outcome)
+	}
+}
