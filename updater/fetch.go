@@ -52,6 +52,7 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 	if notContent {
 		return "", err
 	}
+	os.Remove(path) // nobody has the rest of it
 	return "", &contentError{err}
 }
 
@@ -86,26 +87,23 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	if err := u.Disk.Do("open", path); err != nil {
 		return false, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	have, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return false, err
-	}
-	if have > b.Size {
-		have = 0
+	var have int64
+	if st, err := os.Stat(path); err == nil && st.Size() <= b.Size {
+		have = st.Size()
 	}
 	body, start, err := s.Open(ctx, b.Path(), have, b.Size)
-	if errors.Is(err, source.ErrNotFound) {
+	if errors.Is(err, source.ErrNotFound) || errors.Is(err, source.ErrWrongFile) {
 		return false, &contentError{err}
 	}
 	if err != nil {
 		return false, err
 	}
 	defer body.Close()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := f.Truncate(start); err != nil {
 		return false, err
 	}

@@ -1,14 +1,13 @@
 package source
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 )
 
-var errPage = errors.New("a web page came instead of the file: is there a portal or a proxy in the way, or is the address wrong?")
+var errPage = fmt.Errorf("%w: a web page; is there a portal or a proxy in the way, or is the address wrong?", ErrWrongFile)
 
 // bodyStart is the offset at which the body of an answer to a request for the
 // bytes from offset on begins. Whatever contradicts the signed size is an
@@ -41,12 +40,12 @@ func bodyStart(res *http.Response, path string, offset, size int64) (int64, erro
 // RFC 9110, 14.4.
 func checkContentRange(value string, offset, size int64) error {
 	if offset == 0 {
-		return errors.New("a part came where the whole was asked for")
+		return fmt.Errorf("%w: a part came where the whole was asked for", ErrWrongFile)
 	}
 	want := fmt.Sprintf("bytes %d-%d/", offset, size-1)
 	whole, ok := strings.CutPrefix(value, want)
 	if !ok || whole != "*" && whole != fmt.Sprint(size) {
-		return fmt.Errorf("the part %q came where %q was asked for", clip(value), want+fmt.Sprint(size))
+		return fmt.Errorf("%w: the part %q came where %q was asked for", ErrWrongFile, clip(value), want+fmt.Sprint(size))
 	}
 	return nil
 }
@@ -54,7 +53,7 @@ func checkContentRange(value string, offset, size int64) error {
 // checkEncoding refuses compressed bodies, which may unpack to any size.
 func checkEncoding(res *http.Response) error {
 	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return fmt.Errorf("the server compresses (%q) although it was asked not to", clip(e))
+		return fmt.Errorf("%w: the server compresses (%q) although it was asked not to", ErrWrongFile, clip(e))
 	}
 	return nil
 }

@@ -112,5 +112,5 @@ func (f *folderFile) Read(p []byte) (int, error) {
 func (f *folderFile) Close() error { return f.file.Close() }
 
 func sizeError(there, size int64) error {
-	return fmt.Errorf("%d bytes are offered where %d are signed", there, size)
+	return fmt.Errorf("%w: %d bytes are offered where %d are signed", ErrWrongFile, there, size)
 }

@@ -15,6 +15,11 @@ import (
 // ErrNotFound says that the source answers and does not have the file.
 var ErrNotFound = errors.New("not there")
 
+// ErrWrongFile says that the source answers, and with something else than the
+// file: a web page, a file of another length, a part that was not asked for.
+// Asking again brings the same.
+var ErrWrongFile = errors.New("another file came than was asked for")
+
 // Source is one place to get a repository's files from. Paths are relative to
 // the repository, with slashes (see [fs.ValidPath]).
 type Source interface {
