@@ -1,0 +1,275 @@
+package modules_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/internal/settings"
+	"github.com/freshet/freshet/modules"
+)
+
+// script makes an executable of shell lines.
+func script(t *testing.T, lines string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "command")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var version = modules.Version{Dir: "/v/2", Number: "2", PreviousDir: "/v/1"}
+
+func TestEngineIsAskedWithoutAShell(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	t.Setenv("SECRET", "of the agent")
+	e := &modules.Engine{
+		Base:       "hashes",
+		TryCommand: []string{script(t, `printf '%s|' "$@" > `+out+`; env >> `+out), "--db={dir}", "{base} {version}", "$(id)", "{previous_dir}", "{other}"},
+	}
+	if err := e.Try(context.Background(), version); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(data)
+	if want := "--db=/v/2|hashes 2|$(id)|/v/1|{other}|"; !strings.HasPrefix(got, want) {
+		t.Errorf("arguments %q, want %q", got, want)
+	}
+	for _, want := range []string{"FRESHET_BASE=hashes\n", "FRESHET_VERSION=2\n", "FRESHET_DIR=/v/2\n", "FRESHET_PREVIOUS_DIR=/v/1\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the environment lacks %q", want)
+		}
+	}
+	if strings.Contains(got, "SECRET") {
+		t.Error("the agent's environment is passed on")
+	}
+}
+
+func TestEngineWithNothingSetTakesEverything(t *testing.T) {
+	e := &modules.Engine{Base: "hashes"}
+	healthy, err := e.Baseline(context.Background(), version)
+	if !healthy || err != nil {
+		t.Errorf("baseline %v, %v", healthy, err)
+	}
+	ctx := context.Background()
+	if err := errors.Join(e.Try(ctx, version), e.Take(ctx, version), e.Watch(ctx, version, true), e.DeliverFiles(ctx, "/v/2")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVetoKeepsItsEvidence(t *testing.T) {
+	e := &modules.Engine{Base: "hashes", TryCommand: []string{script(t, `i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done; echo "malformed database" >&2; exit 3`)}}
+	err := e.Try(context.Background(), version)
+	var veto *modules.CommandError
+	if !errors.As(err, &veto) {
+		t.Fatalf("error %v", err)
+	}
+	if veto.Exit != 3 || veto.Step != "try" || !strings.HasSuffix(veto.Output, "line 1999\nmalformed database\n") || len(veto.Output) != 4096 {
+		t.Errorf("veto %+v", veto)
+	}
+	if !strings.HasSuffix(err.Error(), "exit status 3: malformed database") {
+		t.Errorf("error %q", err)
+	}
+}
+
+func TestCommandOutOfTimeEndsWithItsChildren(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	e := &modules.Engine{
+		Base: "hashes", Timeout: 300 * time.Millisecond,
+		TryCommand: []string{script(t, `sleep 1000 & echo $! > `+pids+`; echo waiting; wait`)},
+	}
+	err := e.Try(context.Background(), version)
+	var veto *modules.CommandError
+	if !errors.As(err, &veto) || !strings.Contains(veto.Reason, "not done after 300ms") || veto.Output != "waiting\n" {
+		t.Fatalf("error %v", err)
+	}
+	data, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := "/proc/" + strings.TrimSpace(string(data)) + "/stat"
+	until(t, func() bool {
+		state, err := os.ReadFile(stat)
+		return err != nil || strings.Contains(string(state), ") Z ")
+	})
+}
+
+// until polls for what another process does.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); {
+		if time.Now().After(end) {
+			t.Fatal("it does not come about")
+		}
+		exec.Command("true").Run() // lets others run
+	}
+}
+
+func TestCommandThatCannotRunIsNoVeto(t *testing.T) {
+	e := &modules.Engine{Base: "hashes", TryCommand: []string{"/nonexistent/engine"}}
+	err := e.Try(context.Background(), version)
+	var veto *modules.CommandError
+	if err == nil || errors.As(err, &veto) {
+		t.Errorf("error %v", err)
+	}
+	t.Run("nor is one that the caller gave up", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		e := &modules.Engine{Base: "hashes", TryCommand: []string{script(t, "exit 0")}}
+		if err := e.Try(ctx, version); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// sick is a health command that fails at the given calls, counted from 1.
+func sick(t *testing.T, calls ...int) (command []string, count func() int) {
+	t.Helper()
+	log := filepath.Join(t.TempDir(), "calls")
+	when := "0"
+	for _, c := range calls {
+		when += fmt.Sprintf("|%d", c)
+	}
+	lines := fmt.Sprintf("echo x >> %s\ncase $(wc -l < %s) in %s) echo sick; exit 1;; esac", log, log, when)
+	return []string{script(t, lines)}, func() int {
+		data, _ := os.ReadFile(log)
+		return strings.Count(string(data), "x")
+	}
+}
+
+func TestHealthIsADifference(t *testing.T) {
+	const every, watch = time.Millisecond, 30 * time.Millisecond
+	rows := map[string]struct {
+		before  bool
+		sick    []int
+		healthy bool
+	}{
+		"a healthy engine stays":                       {true, nil, true},
+		"one check that fails is forgiven":             {true, []int{1}, true},
+		"two in a row are not":                         {true, []int{1, 2}, false},
+		"an engine that was ill before is not watched": {false, []int{1, 2, 3, 4}, true},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			command, count := sick(t, row.sick...)
+			e := &modules.Engine{Base: "hashes", HealthCommand: command, HealthEvery: every, WatchFor: watch}
+			err := e.Watch(context.Background(), version, row.before)
+			if (err == nil) != row.healthy {
+				t.Errorf("error %v", err)
+			}
+			if watched := count() > 0; watched != row.before {
+				t.Errorf("%d checks", count())
+			}
+		})
+	}
+}
+
+func TestBaselineTellsAnIllEngine(t *testing.T) {
+	for name, row := range map[string]struct {
+		sick    []int
+		healthy bool
+	}{
+		"well":                    {nil, true},
+		"one check that failed":   {[]int{1}, true},
+		"two checks in a row did": {[]int{1, 2}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			command, _ := sick(t, row.sick...)
+			e := &modules.Engine{Base: "hashes", HealthCommand: command, HealthEvery: time.Millisecond}
+			healthy, err := e.Baseline(context.Background(), version)
+			if healthy != row.healthy || err != nil {
+				t.Errorf("healthy %v, error %v", healthy, err)
+			}
+		})
+	}
+}
+
+func TestWatchEndsWithItsContext(t *testing.T) {
+	command, _ := sick(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	e := &modules.Engine{Base: "hashes", HealthCommand: command, WatchFor: time.Hour}
+	if err := e.Watch(ctx, version, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestSignalReachesTheProcessOfThePidfile(t *testing.T) {
+	dir := t.TempDir()
+	got, pidfile := filepath.Join(dir, "got"), filepath.Join(dir, "engine.pid")
+	child := exec.Command(script(t, `trap 'echo HUP > `+got+`' HUP; echo $$ > `+pidfile+`.new; mv `+pidfile+`.new `+pidfile+`; while :; do sleep 0.05; done`))
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer child.Wait()
+	defer child.Process.Kill()
+	until(t, func() bool { _, err := os.Stat(pidfile); return err == nil })
+	e := &modules.Engine{Base: "hashes", Signal: &modules.Signal{Pidfile: pidfile, Name: "HUP"}}
+	if err := e.Take(context.Background(), version); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { _, err := os.Stat(got); return err == nil })
+
+	t.Run("not that of another owner", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("only root gives files away")
+		}
+		if err := os.Chown(pidfile, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		err := e.Take(context.Background(), version)
+		if err == nil || !strings.Contains(err.Error(), "belongs to uid") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestPidfileThatNamesNoEngineIsRefused(t *testing.T) {
+	over := exec.Command("true")
+	if err := over.Run(); err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{
+		"init":                "1\n",
+		"a group":             "-5",
+		"everyone":            "-1",
+		"words":               "running\n",
+		"nothing":             "",
+		"this very process":   fmt.Sprint(os.Getpid()),
+		"a process that went": fmt.Sprint(over.Process.Pid),
+	}
+	for name, content := range rows {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "pid")
+			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := (&modules.Signal{Pidfile: path, Name: "HUP"}).Send(); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+func TestEngineFromSettings(t *testing.T) {
+	b := settings.DefaultBase("hashes")
+	b.Try, b.Health, b.Watch = []string{"/bin/true"}, []string{"/bin/true"}, settings.Duration(time.Minute)
+	b.Deliver = &settings.Deliver{To: "/var/lib/engine", Owner: "engine", Mode: 0o640}
+	b.Signal = &settings.Signal{Pidfile: "/run/engine.pid", Signal: "HUP"}
+	e := modules.From(b, "/state")
+	if e.Base != "hashes" || e.WatchFor != time.Minute || e.Timeout != time.Minute || e.HealthEvery != 10*time.Second ||
+		*e.Delivery != (modules.Delivery{To: "/var/lib/engine", Owner: "engine", Mode: 0o640, StateDir: "/state"}) ||
+		*e.Signal != (modules.Signal{Pidfile: "/run/engine.pid", Name: "HUP"}) || len(e.TryCommand) != 1 || len(e.HealthCommand) != 1 {
+		t.Errorf("engine %+v", e)
+	}
+}
