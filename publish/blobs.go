@@ -78,8 +78,8 @@ func (r *Repository) apply(ctx context.Context, old []byte, d bases.Blob, size i
 }
 
 // makeDelta makes the delta from old, or from the empty image where old is nil.
-func makeDelta(ctx context.Context, old, image []byte) ([]byte, error) {
+func makeDelta(ctx context.Context, old, image []byte, opt delta.Options) ([]byte, error) {
 	var patch bytes.Buffer
-	_, err := delta.Make(ctx, &patch, old, image, delta.Options{}) // it has tried the delta before it gives it
+	_, err := delta.Make(ctx, &patch, old, image, opt) // it has tried the delta before it gives it
 	return patch.Bytes(), err
 }

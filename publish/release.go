@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/delta"
 )
 
 // Release asks for a new version of a base.
@@ -117,7 +118,7 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 		m.Full = before.Full
 	} else {
 		r.report("compressing the full image")
-		full, err := makeDelta(ctx, nil, image)
+		full, err := makeDelta(ctx, nil, image, delta.Options{})
 		if err != nil {
 			return nil, fmt.Errorf("full image: %w", err)
 		}

@@ -1,0 +1,71 @@
+package main_test
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	main "github.com/freshet/freshet/cmd/freshet-publish"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"freshet-publish": main.Main})
+}
+
+// TestScripts runs the program as a person would: a file a feature.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("FRESHET_KEYS", "")
+			return nil
+		},
+	})
+}
+
+func TestServeStopsWhenTold(t *testing.T) {
+	dir := twoVersions(t)
+	c := exec.Command("freshet-publish", "serve", dir+"/repo", "--listen", "127.0.0.1:0")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	c.Stderr = &log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Process.Kill()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening ")
+	if err != nil || !ok {
+		t.Fatalf("%q, %v", line, err)
+	}
+	resp, err := http.Get(url + "/metadata/timestamp.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	want, _ := os.ReadFile(dir + "/repo/metadata/timestamp.json")
+	if err != nil || resp.StatusCode != 200 || string(body) != string(want) {
+		t.Errorf("status %d, %d bytes, %v", resp.StatusCode, len(body), err)
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if !strings.Contains(log.String(), `GET "/metadata/timestamp.json" "-" 200 `) {
+		t.Errorf("log: %s", log.String())
+	}
+}
