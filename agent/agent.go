@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -57,7 +56,8 @@ type Agent struct {
 	ending  bool  // no run starts any more
 	seen    *seen // what the watcher knows of the bases; nil: look again
 
-	events atomic.Pointer[eventlog.Log] // nil without the lock
+	eventsMu sync.Mutex    // guards events; taken after mu, if both
+	events   *eventlog.Log // nil without the lock
 
 	wake chan struct{} // of one: the loop has something to look at
 	runs sync.WaitGroup
@@ -69,9 +69,7 @@ type Agent struct {
 func (a *Agent) Open() error {
 	a.wake = make(chan struct{}, 1)
 	a.last = map[int]*run{}
-	if err := a.loadSettings(); err != nil {
-		return err
-	}
+	a.loadSettings()
 	return a.loadRecords()
 }
 
@@ -101,9 +99,6 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 		return false, a.denied(err)
 	}
 	a.lock = lock
-	if err := a.Disk.Reap(a.Dir); err != nil {
-		return false, a.release(err)
-	}
 	// What another process did until now counts.
 	if err := a.loadRecords(); err != nil {
 		return false, a.release(err)

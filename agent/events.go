@@ -5,38 +5,48 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/eventlog"
 )
 
 func (a *Agent) eventsPath() string { return filepath.Join(a.Dir, "events.log") }
 
-// openEvents opens the log for writing. The caller holds the state folder.
+// openEvents opens the log for writing, or opens it anew with other bounds. The
+// caller holds the state folder.
 func (a *Agent) openEvents() error {
+	a.eventsMu.Lock()
+	defer a.eventsMu.Unlock()
+	if a.events != nil {
+		a.events.Close()
+		a.events = nil
+	}
 	l, err := eventlog.Open(a.eventsPath(), int64(a.force.settings.Events.MaxBytes), a.Disk)
 	if err != nil {
 		return err
 	}
 	l.Log = a.Log
-	a.events.Store(l)
+	a.events = l
 	return nil
 }
 
 func (a *Agent) closeEvents() {
-	if l := a.events.Swap(nil); l != nil {
-		l.Close()
+	a.eventsMu.Lock()
+	defer a.eventsMu.Unlock()
+	if a.events != nil {
+		a.events.Close()
 	}
+	a.events = nil
 }
 
 // emit logs an event. Where the log cannot be written the agent goes on: the
 // journal still has it.
 func (a *Agent) emit(code event.Code, fields map[string]string) {
-	l := a.events.Load()
-	if l == nil {
+	a.eventsMu.Lock()
+	defer a.eventsMu.Unlock()
+	if a.events == nil {
 		return
 	}
-	if _, err := l.Append(event.New(a.Clock.Now(), code, fields)); err != nil {
+	if _, err := a.events.Append(event.New(a.Clock.Now(), code, fields)); err != nil {
 		a.warn("an event was not kept", err)
 	}
 }
@@ -44,7 +54,7 @@ func (a *Agent) emit(code event.Code, fields map[string]string) {
 // lastState is the code of the state of the bases that was told last, by this
 // process or one before it; "" if none ever was.
 func (a *Agent) lastState() event.Code {
-	l := a.events.Load()
+	l := a.eventLog()
 	if l == nil {
 		return ""
 	}
@@ -61,16 +71,28 @@ func (a *Agent) eventsSince(t time.Time) ([]event.Event, error) {
 	return eventlog.Reader{Path: a.eventsPath()}.Since(t)
 }
 
-// follow calls each with the events at or after t and those to come.
+// eventLog is the log open for writing; nil without the lock.
+func (a *Agent) eventLog() *eventlog.Log {
+	a.eventsMu.Lock()
+	defer a.eventsMu.Unlock()
+	return a.events
+}
+
+// follow calls each with the events at or after t and those to come, until ctx
+// or the agent ends.
 func (a *Agent) follow(ctx context.Context, t time.Time, each func(event.Event) error) error {
-	l := a.events.Load()
-	if l == nil {
-		return &api.Error{Code: api.Unreachable, Text: "no agent runs whose events could be followed"}
-	}
-	return l.Follow(ctx, 0, func(e event.Event) error {
-		if e.Time.Before(t) {
-			return nil
+	var seq int64
+	for l := a.eventLog(); l != nil && ctx.Err() == nil; l = a.eventLog() {
+		err := l.Follow(ctx, seq, func(e event.Event) error {
+			seq = e.Seq
+			if e.Time.Before(t) {
+				return nil
+			}
+			return each(e)
+		})
+		if err != nil {
+			return err
 		}
-		return each(e)
-	})
+	}
+	return nil
 }

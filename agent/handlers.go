@@ -149,7 +149,7 @@ func (a *Agent) getEvents(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (a *Agent) followEvents(w http.ResponseWriter, req *http.Request, since time.Time) error {
-	if a.events.Load() == nil {
+	if a.eventLog() == nil {
 		return &api.Error{Code: api.NotRunning, Text: "no agent runs whose events could be followed"}
 	}
 	s := api.NewStream(w)

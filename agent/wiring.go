@@ -14,6 +14,7 @@ import (
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/eventlog"
 	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/internal/source"
 	"github.com/freshet/freshet/modules"
@@ -25,6 +26,7 @@ type inForce struct {
 	settings *settings.Settings
 	sources  []source.Source
 	count    *source.Counter
+	read     bool // from the file, not the defaults
 }
 
 // maxRoot bounds the pinned root of trust in bytes.
@@ -32,14 +34,15 @@ const maxRoot = 512 << 10
 
 // loadSettings reads the settings once. A file that is missing or wrong leaves
 // the defaults in force.
-func (a *Agent) loadSettings() error {
+func (a *Agent) loadSettings() {
 	s, err := settings.Load(a.Settings)
+	read := err == nil
 	if err != nil {
 		s = settings.Default()
 		a.refused = refusal(err)
 	}
 	a.force = a.wire(s)
-	return nil
+	a.force.read = read
 }
 
 // refusal is why settings are not in force; a missing file is no refusal.
@@ -51,33 +54,55 @@ func refusal(err error) string {
 }
 
 // adopt puts s in force, or keeps what is and says why. It is called when the
-// file changed.
+// file changed. A file that was there and is gone is a mistake like others.
 func (a *Agent) adopt(s *settings.Settings, err error) {
-	if errors.Is(err, settings.ErrMissing) {
-		s, err = settings.Default(), nil
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err != nil {
-		if a.refused != err.Error() {
-			a.refused = err.Error()
-			a.emit(event.SettingsRefused, map[string]string{"file": a.Settings, "error": err.Error()})
-		}
+	switch {
+	case err == nil:
+	case errors.Is(err, settings.ErrMissing) && !a.force.read:
+		return
+	case a.refused == err.Error():
+		return
+	default:
+		a.refused = err.Error()
+		a.emit(event.SettingsRefused, map[string]string{"file": a.Settings, "error": err.Error()})
 		return
 	}
 	old := a.force.settings
-	same := reflect.DeepEqual(old, s)
-	if same && a.refused == "" {
+	if reflect.DeepEqual(old, s) && a.refused == "" && a.force.read {
 		return
 	}
 	a.refused = ""
 	a.force = a.wire(s)
+	a.force.read = true
 	a.seen = nil
+	a.relog(old, s)
 	a.emit(event.SettingsLoaded, map[string]string{"file": a.Settings})
 	a.reschedule(!reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases))
 	a.nudge()
 }
 
+// relog has the log and the log of events follow the settings.
+func (a *Agent) relog(old, s *settings.Settings) {
+	if a.Log != nil && old.Log != s.Log {
+		l, err := eventlog.NewLogger(s.Log.To, s.Log.Level)
+		if err != nil {
+			a.warn("the log stays where it is", err)
+		} else {
+			a.Log.SetOutput(l.Out)
+			a.Log.SetLevel(l.Level)
+			a.Log.ReplaceHooks(l.Hooks)
+		}
+	}
+	if old.Events != s.Events {
+		if err := a.openEvents(); err != nil {
+			a.warn("events are not kept", err)
+		}
+	}
+}
+
+// wire makes of settings what the agent works with.
 func (a *Agent) wire(s *settings.Settings) *inForce {
 	f := &inForce{settings: s, count: &source.Counter{}}
 	for _, src := range s.Sources {

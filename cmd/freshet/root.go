@@ -11,6 +11,13 @@ import (
 	"github.com/freshet/freshet/internal/api"
 )
 
+// Where things are unless flags or the environment say otherwise.
+const (
+	defaultConfig   = "/etc/freshet/freshet.yaml"
+	defaultStateDir = "/var/lib/freshet"
+	defaultSocket   = "/run/freshet/agent.sock"
+)
+
 // options are the flags that every command has.
 type options struct {
 	config   string
@@ -48,9 +55,9 @@ func rootCommand(o *options) *cobra.Command {
 		},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&o.config, "config", fromEnv("FRESHET_CONFIG", "/etc/freshet/freshet.yaml"), "settings file (FRESHET_CONFIG)")
-	f.StringVar(&o.stateDir, "state-dir", fromEnv("FRESHET_STATE_DIR", "/var/lib/freshet"), "state folder (FRESHET_STATE_DIR)")
-	f.StringVar(&o.socket, "socket", fromEnv("FRESHET_SOCKET", "/run/freshet/agent.sock"), "the agent's socket (FRESHET_SOCKET)")
+	f.StringVar(&o.config, "config", fromEnv("FRESHET_CONFIG", defaultConfig), "settings file (FRESHET_CONFIG)")
+	f.StringVar(&o.stateDir, "state-dir", fromEnv("FRESHET_STATE_DIR", defaultStateDir), "state folder (FRESHET_STATE_DIR)")
+	f.StringVar(&o.socket, "socket", fromEnv("FRESHET_SOCKET", defaultSocket), "the agent's socket (FRESHET_SOCKET)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(

@@ -85,6 +85,9 @@ func planLine(b api.BasePlan) string {
 	return fmt.Sprintf("%s: %s to %d by %s, %s", b.Name, from, b.To, what, size(b.Bytes))
 }
 
+// names are how tasks are spoken of.
+var names = map[int]string{api.TaskUpdate: "update", api.TaskRollback: "rollback"}
+
 // runTask starts a task and follows it to its end.
 func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) error {
 	var started api.Started
@@ -108,7 +111,7 @@ func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) 
 	} else {
 		printResult(w, id, res)
 	}
-	return errors.Join(err, outcome(res))
+	return errors.Join(err, outcome(id, res))
 }
 
 func follow(ctx context.Context, s *session, id int, shown shown) (api.Result, error) {
@@ -146,10 +149,10 @@ func interrupted(s *session, id int) error {
 }
 
 // outcome is the error that a result means.
-func outcome(r api.Result) error {
+func outcome(id int, r api.Result) error {
 	switch r.Outcome {
 	case api.Failed:
-		return &api.Error{Code: api.RunFailed, Text: "update failed: " + r.Error}
+		return &api.Error{Code: api.RunFailed, Text: names[id] + " failed: " + r.Error}
 	case api.Partly:
 		return &api.Error{Code: api.RunPartly, Text: "some bases were not updated: " + r.Error}
 	case api.Stopped:

@@ -31,6 +31,7 @@ const (
 	// These do not travel: the command itself says them.
 	RunPartly   Code = "partly"
 	RunStopped  Code = "stopped"
+	NoSystemd   Code = "no_systemd"
 	Usage       Code = "usage"
 	Unreachable Code = "unreachable"
 	Interrupted Code = "interrupted"
@@ -74,6 +75,7 @@ var Meanings = []Meaning{
 	{RunFailed, http.StatusBadGateway, ExitFailed, "the installed bases stay in use; see freshet events"},
 	{RunPartly, 0, ExitPartly, "see freshet events for the bases that failed"},
 	{RunStopped, 0, ExitFailed, "the next run goes on from what was fetched"},
+	{NoSystemd, 0, ExitFailed, ""},
 	{Usage, 0, ExitUsage, "see freshet --help"},
 	{Unreachable, 0, ExitUnreachable, "start it with freshet service start, or name its --socket"},
 	{Interrupted, 0, ExitInterrupted, ""},

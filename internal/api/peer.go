@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ func CallerOf(ctx context.Context) (c Caller, ok bool) {
 // [net/http.Server.ConnContext]. Where there is no answer the caller stays
 // unknown.
 func Peer(ctx context.Context, conn net.Conn) context.Context {
-	u, ok := conn.(*net.UnixConn)
+	u, ok := conn.(syscall.Conn)
 	if !ok {
 		return ctx
 	}
