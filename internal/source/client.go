@@ -35,7 +35,13 @@ func (h *HTTP) build() {
 	connect := orDefault(h.ConnectTimeout, DefaultConnectTimeout)
 	dial := h.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: connect}).DialContext
+		dial = (&net.Dialer{}).DialContext
+	}
+	within := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		// A dial outlives the request that began it.
+		ctx, stop := context.WithTimeout(ctx, connect)
+		defer stop()
+		return dial(ctx, network, addr)
 	}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
@@ -44,7 +50,7 @@ func (h *HTTP) build() {
 		CheckRedirect: checkRedirect,
 		Transport: countedTrips{&http.Transport{
 			Proxy:                  proxy,
-			DialContext:            dial,
+			DialContext:            within,
 			TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    connect,
 			ResponseHeaderTimeout:  orDefault(h.IdleTimeout, DefaultIdleTimeout),
