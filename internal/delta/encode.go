@@ -73,7 +73,7 @@ func split(old, new []byte, ops []Op) columns {
 	return c
 }
 
-// packedInserts is the most inserted bytes that go into the packed stream,
+// packedInserts is the most inserted bytes that may be in the packed stream,
 // which is dense but slow to read.
 const packedInserts = 64 << 10
 

@@ -157,3 +157,13 @@ func (p *prob) learn(bit uint32, limit uint32) {
 	}
 	*p = prob(uint32(cur)<<10 | n)
 }
+
+// adapt is learn with the rates of a table, in 1/65536.
+func (p *prob) adapt(bit uint32, rates *[256]int32) {
+	v := uint32(*p)
+	n := v & 255
+	cur := int64(v >> 10)
+	cur += (int64(-bit&(1<<22-1)) - cur) * int64(rates[n]) >> 16
+	n += (n - 255) >> 31
+	*p = prob(uint32(cur)<<10 | n)
+}
