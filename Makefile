@@ -1,0 +1,53 @@
+# Freshet's tasks. `make demo` shows it at work, `make test` runs the tests.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+CORPORA ?= ../shared/corpora
+FUZZTIME ?= 30s
+
+.PHONY: help build test check fuzz system soak bench demo release clean
+
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+build: ## build both programs into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/freshet ./cmd/freshet-publish
+
+demo: build ## see Freshet at work in a temporary folder, without root
+	go run ./internal/demo -bin bin
+
+test: ## run the tests that need Go alone (no root, at most 10 minutes)
+	go test -timeout 10m ./...
+	@echo
+	@echo 'left out: real systemd, nginx, kill -9 and the large corpora (make system, as root),'
+	@echo '          long runs (make soak), and comparisons with other tools (make bench)'
+
+check: ## gofmt, vet, staticcheck; govulncheck where it is installed
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+	go mod verify
+	go vet ./...
+	go vet -tags system,crashpoints,testclock ./...
+	go tool staticcheck ./...
+	@if command -v govulncheck >/dev/null; then govulncheck ./...; else echo 'govulncheck is not installed: skipped'; fi
+
+fuzz: ## fuzz each parser of outside bytes for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+system: ## run the tests with real parts (as root, at most 30 minutes)
+	go test -tags system -timeout 30m -v ./internal/systemtest/...
+
+soak: ## fuzz each parser for ten minutes
+	$(MAKE) fuzz FUZZTIME=10m
+
+bench: ## compare with other tools, side by side; writes docs/benchmarks.md
+	go run ./internal/bench -corpora $(CORPORA) -out docs/benchmarks.md
+
+release: ## static programs and their checksums into dist/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o dist/ ./cmd/freshet ./cmd/freshet-publish
+	cd dist && sha256sum freshet freshet-publish >SHA256SUMS
+
+clean: ## remove what was built
+	rm -rf bin dist
