@@ -149,7 +149,7 @@ func (d *decoder) version(doc *yaml.Node) int {
 type step func(doc *yaml.Node) (*yaml.Node, error)
 
 // steps lead from version 1 to Version: steps()[i] from i+1 to i+2. A new step
-// comes with a pair of files in testdata/migrate.
+// comes with a file in testdata/migrate, which says what the others there say.
 func steps() []step { return nil }
 
 func migrate(doc *yaml.Node, version int, steps []step) (*yaml.Node, error) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -90,17 +92,31 @@ func (w *watcher) concerns(e fsnotify.Event) bool {
 func (w *watcher) aim() error {
 	for dir := filepath.Dir(w.path); ; dir = filepath.Dir(dir) {
 		err := w.notify.Add(dir) // again is no error
-		if err == nil {
+		switch {
+		case err == nil && dir != filepath.Dir(w.path) && w.nearer(dir):
+			w.notify.Remove(dir)
+			dir = w.path // what was missing came before the watch did: begin again
+		case err == nil:
 			if w.aimed != "" && w.aimed != dir {
 				w.notify.Remove(w.aimed) // gone already, perhaps
 			}
 			w.aimed = dir
 			return nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
 			return err
 		}
 	}
+}
+
+// nearer says whether there is a folder on the way from dir to the file.
+func (w *watcher) nearer(dir string) bool {
+	rest, err := filepath.Rel(dir, w.path)
+	if err != nil {
+		return false
+	}
+	next, _, _ := strings.Cut(rest, string(filepath.Separator))
+	st, err := os.Stat(filepath.Join(dir, next))
+	return err == nil && st.IsDir()
 }
 
 func (w *watcher) read() {

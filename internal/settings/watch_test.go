@@ -1,0 +1,109 @@
+package settings_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/internal/settings"
+)
+
+// watching starts Watch and gives a function that waits for its next call.
+func watching(t *testing.T, file string) func() (*settings.Settings, error) {
+	t.Helper()
+	type call struct {
+		s   *settings.Settings
+		err error
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	calls, done := make(chan call, 100), make(chan error, 1)
+	go func() {
+		done <- settings.Watch(ctx, file, func(s *settings.Settings, err error) { calls <- call{s, err} })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+		if len(calls) > 0 {
+			c := <-calls
+			t.Errorf("one call too many: %+v, %v", c.s, c.err)
+		}
+	})
+	return func() (*settings.Settings, error) {
+		t.Helper()
+		select {
+		case c := <-calls:
+			return c.s, c.err
+		case <-time.After(20 * time.Second):
+			t.Fatal("no call")
+			return nil, nil
+		}
+	}
+}
+
+func TestWatchSeesEveryWayToEdit(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "freshet.yaml")
+	write(t, file, "version: 1\nroot: /0")
+	next := watching(t, file)
+	wantRoot := func(root string) {
+		t.Helper()
+		if s, err := next(); err != nil || s.Root != root {
+			t.Fatalf("%+v, %v, want root %s", s, err, root)
+		}
+	}
+	wantRoot("/0")
+	write(t, file, "version: 1\nroot: /1")
+	wantRoot("/1")
+	write(t, filepath.Join(dir, ".new"), "version: 1\nroot: /2")
+	if err := os.Rename(filepath.Join(dir, ".new"), file); err != nil {
+		t.Fatal(err)
+	}
+	wantRoot("/2")
+	write(t, file, "version: 1\nrot: /3")
+	var problems settings.Problems
+	if _, err := next(); !errors.As(err, &problems) {
+		t.Fatalf("error %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := next(); !errors.Is(err, settings.ErrMissing) {
+		t.Fatalf("error %v", err)
+	}
+	write(t, file, "version: 1\nroot: /4")
+	wantRoot("/4")
+	write(t, filepath.Join(dir, "other.yaml"), "version: 1") // is none of ours
+}
+
+func TestWatchWaitsForAFolderThatIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "etc", "freshet", "freshet.yaml")
+	next := watching(t, file)
+	if _, err := next(); !errors.Is(err, settings.ErrMissing) {
+		t.Fatalf("error %v", err)
+	}
+	for _, root := range []string{"/1", "/2"} {
+		staged := filepath.Join(dir, "staged")
+		if err := os.MkdirAll(filepath.Join(staged, "freshet"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(staged, "freshet", "freshet.yaml"), "version: 1\nroot: "+root)
+		if err := os.Rename(staged, filepath.Join(dir, "etc")); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := next(); err != nil || s.Root != root {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "etc")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := next(); !errors.Is(err, settings.ErrMissing) {
+			t.Fatalf("error %v", err)
+		}
+	}
+}
