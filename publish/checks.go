@@ -2,6 +2,7 @@ package publish
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -35,13 +36,23 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 	if rel.has(m, before) {
 		return nil, nil, nil
 	}
-	if err := rel.check(m, before, now, count); err != nil {
-		return nil, nil, err
-	}
 	if rel.Shrink != "" {
 		m.Notes = strings.TrimSpace(m.Notes + "\n\nSmaller on purpose: " + rel.Shrink)
 	}
-	return m, data, nil
+	if err := rel.check(m, before, now, count); err != nil {
+		return nil, nil, err
+	}
+	return m, data, checkLength(m)
+}
+
+// checkLength refuses a manifest that would be too long for agents, before
+// any delta is made. What is added to it later takes less than 4 KB.
+func checkLength(m *bases.Manifest) error {
+	data, err := json.Marshal(m)
+	if err == nil && len(data) > bases.MaxManifest-4096 {
+		err = refuse("shorten the notes or the lists of records", "the manifest would have %d bytes, agents take %d", len(data), bases.MaxManifest)
+	}
+	return err
 }
 
 // inherit takes over from the version before what was not given.

@@ -24,6 +24,7 @@ func hops(x bases.Index, newest int64) map[int64]int {
 }
 
 func TestHistoryReaches(t *testing.T) {
+	t.Parallel()
 	start := time.Date(2026, 3, 1, 0, 30, 0, 0, time.UTC)
 	for _, row := range []struct {
 		name     string

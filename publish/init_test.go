@@ -14,6 +14,7 @@ import (
 )
 
 func TestInitRoles(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	c := client(t, r)
 	if !c.Root.Signed.ConsistentSnapshot {
@@ -51,6 +52,7 @@ func TestInitRoles(t *testing.T) {
 }
 
 func TestInitExpiries(t *testing.T) {
+	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
 	dir := t.TempDir()
 	r := &publish.Repository{Dir: filepath.Join(dir, "repo")}
@@ -86,6 +88,7 @@ func TestInitExpiries(t *testing.T) {
 }
 
 func TestInitKeysArePrivate(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	keys := filepath.Join(filepath.Dir(r.Dir), "keys")
 	st, err := os.Stat(keys)
@@ -110,6 +113,7 @@ func TestInitKeysArePrivate(t *testing.T) {
 }
 
 func TestInitRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	done := newRepo(t)
 	full := filepath.Dir(writeFile(t, filepath.Join(dir, "full/letter.txt"), "dear"))
@@ -133,6 +137,7 @@ func TestInitRefuses(t *testing.T) {
 }
 
 func TestInitCutShortIsCompleted(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	for n := 1; ; n++ {
 		dir := t.TempDir()

@@ -30,6 +30,7 @@ func age(t *testing.T, r *publish.Repository, d time.Duration) {
 }
 
 func TestPruneKeepsTheLastDay(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "b", ten(1))
 	put(t, r, "b", ten(2))

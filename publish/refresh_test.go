@@ -21,6 +21,7 @@ func signed(states []publish.RoleState) string {
 }
 
 func TestRefresh(t *testing.T) {
+	t.Parallel()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	const days = 24 * time.Hour
 	for _, row := range []struct {
@@ -60,6 +61,7 @@ func initAt(t *testing.T, now time.Time) *publish.Repository {
 }
 
 func TestRefreshPointsOutOfflineRoles(t *testing.T) {
+	t.Parallel()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	r := initAt(t, start)
 	for days, want := range map[int]string{60: "", 61: "modules", 336: "root targets modules"} {
@@ -82,6 +84,7 @@ func TestRefreshPointsOutOfflineRoles(t *testing.T) {
 }
 
 func TestRefreshWithTheTimestampKeyAlone(t *testing.T) {
+	t.Parallel()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	r := initAt(t, start)
 	keys := filepath.Join(filepath.Dir(r.Dir), "keys")
@@ -105,6 +108,7 @@ func TestRefreshWithTheTimestampKeyAlone(t *testing.T) {
 }
 
 func TestRenew(t *testing.T) {
+	t.Parallel()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	for role, want := range map[string]string{
 		"root":      "root timestamp",
@@ -153,6 +157,7 @@ func TestRenew(t *testing.T) {
 }
 
 func TestRenewNeedsTheThreshold(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	keys := filepath.Join(filepath.Dir(r.Dir), "keys")
 	for _, f := range []string{"offline-root-1.pem", "offline-root-3.pem"} {

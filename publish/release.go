@@ -37,10 +37,10 @@ type Released struct {
 	Published time.Time `json:"published"`
 	Unchanged bool      `json:"unchanged,omitempty"` // nothing was published
 	Records   int64     `json:"records"`
-	Size      int64     `json:"size"`       // of the image, in bytes
-	Full      int64     `json:"full_bytes"` // of the full image as fetched
-	Deltas    int       `json:"deltas"`     // that lead to it
-	Delta     int64     `json:"delta_bytes"`
+	Size      int64     `json:"size"`        // of the image, in bytes
+	Full      int64     `json:"full_bytes"`  // of the full image as fetched
+	Delta     int64     `json:"delta_bytes"` // from the version before, or 0
+	Deltas    int       `json:"deltas"`      // that lead to it, if it was published now
 	Warnings  []string  `json:"warnings,omitempty"`
 }
 
@@ -81,7 +81,7 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 	if m == nil {
 		return released(before, true), nil
 	}
-	warnings, err := r.fill(ctx, m, before, image)
+	made, warnings, err := r.fill(ctx, m, before, image)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +92,14 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	done := released(m, false)
-	done.Warnings = warnings
+	done.Deltas, done.Warnings = made, warnings
 	return done, nil
 }
 
 func released(m *bases.Manifest, unchanged bool) *Released {
 	d := &Released{
 		Name: m.Name, Version: m.Version, Published: m.Published, Unchanged: unchanged,
-		Records: m.Records, Size: m.Image.Size, Full: m.Full.Size, Deltas: len(m.Deltas),
+		Records: m.Records, Size: m.Image.Size, Full: m.Full.Size,
 	}
 	if len(m.Deltas) > 0 {
 		d.Delta = m.Deltas[0].Size
@@ -107,24 +107,16 @@ func released(m *bases.Manifest, unchanged bool) *Released {
 	return d
 }
 
-// fill makes and stores the blobs of a version and names them in m.
-func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) ([]string, error) {
+// fill makes and stores the blobs of a version and names them in m. It gives
+// the number of deltas that lead to it, and warnings.
+func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) (int, []string, error) {
 	h, err := r.history(before)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	h.Name = m.Name
-	if before != nil && before.Image.SHA256 == m.Image.SHA256 && r.checkBlob(before.Full) == nil {
-		m.Full = before.Full
-	} else {
-		r.report("compressing the full image")
-		full, err := makeDelta(ctx, nil, image, delta.Options{})
-		if err != nil {
-			return nil, fmt.Errorf("full image: %w", err)
-		}
-		if m.Full, err = r.putBlob(full); err != nil {
-			return nil, err
-		}
+	if m.Full, err = r.full(ctx, m, before, image); err != nil {
+		return 0, nil, fmt.Errorf("full image: %w", err)
 	}
 	cp := h.checkpoint(publishedAt(before), m.Published)
 	v := version{
@@ -134,7 +126,7 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 	rel := &release{repo: r, history: h, image: image, version: v}
 	edges, err := rel.edges(ctx, h.sources(cp))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	h = h.next(v, edges)
 	m.Deltas = h.deltas()
@@ -143,16 +135,29 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 		_, err = parseHistory(m.Name, index)
 	}
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	blob, err := r.putBlob(index)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	m.Index = &blob
 	// A blob found in place may have been renamed by a run killed before it
 	// synced the folder.
-	return rel.warnings, r.Disk.SyncDir(r.path("blobs"))
+	return len(edges), rel.warnings, r.Disk.SyncDir(r.path("blobs"))
+}
+
+// full stores the full image, or finds that of the same image published before.
+func (r *Repository) full(ctx context.Context, m, before *bases.Manifest, image []byte) (bases.Blob, error) {
+	if before != nil && before.Image.SHA256 == m.Image.SHA256 && r.checkBlob(before.Full) == nil {
+		return before.Full, nil
+	}
+	r.report("compressing the full image")
+	data, err := makeDelta(ctx, nil, image, delta.Options{})
+	if err != nil {
+		return bases.Blob{}, err
+	}
+	return r.putBlob(data)
 }
 
 func publishedAt(m *bases.Manifest) time.Time {
@@ -166,9 +171,6 @@ func (r *Repository) putManifest(st *state, m *bases.Manifest) error {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return err
-	}
-	if len(data) > bases.MaxManifest {
-		return refuse("shorten the notes or the lists of records", "the manifest would have %d bytes, more than %d", len(data), bases.MaxManifest)
 	}
 	if _, err := bases.ParseManifest(m.Name, data); err != nil {
 		return err

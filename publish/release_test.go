@@ -14,6 +14,7 @@ import (
 )
 
 func TestPublishVersions(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	for n := 1; n <= 6; n++ {
 		done := put(t, r, "domains", ten(n))
@@ -47,6 +48,7 @@ func TestPublishVersions(t *testing.T) {
 }
 
 func TestPublishTree(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "a/one.rule"), lines(1, 500))
@@ -82,7 +84,11 @@ func TestPublishTree(t *testing.T) {
 }
 
 func TestPublishRefuses(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	r := newRepo(t)
+	at(r, now)
+	put(t, r, "b", ten(3), func(r *publish.Release) { r.Version = 3 })
 	type change = func(*publish.Release)
 	for _, row := range []struct {
 		name, content, want string
@@ -105,9 +111,6 @@ func TestPublishRefuses(t *testing.T) {
 		{"notes that no agent takes", ten(9), "shorten the notes", func(r *publish.Release) { r.Notes = strings.Repeat("x", bases.MaxManifest) }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := newRepo(t)
-			at(r, now)
-			put(t, r, "b", ten(3), func(r *publish.Release) { r.Version = 3 })
 			before := metadataFiles(t, r)
 			if row.change == nil {
 				row.change = func(*publish.Release) {}
@@ -130,6 +133,7 @@ func metadataFiles(t *testing.T, r *publish.Repository) string {
 }
 
 func TestPublishAccepts(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	for _, row := range []struct {
 		name, content string
@@ -153,6 +157,7 @@ func TestPublishAccepts(t *testing.T) {
 }
 
 func TestPublishSameContent(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	at(r, now)
@@ -182,6 +187,7 @@ func TestPublishSameContent(t *testing.T) {
 }
 
 func TestPublishRemembers(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "b", ten(1), func(r *publish.Release) {
 		r.MinRecords, r.MustHave, r.MustLack, r.File = 900, []string{"version-1.example"}, []string{"good.example"}, "b.list"
@@ -201,6 +207,7 @@ func TestPublishRemembers(t *testing.T) {
 }
 
 func TestPublishWithoutAnOldImage(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "b", ten(1))
 	old := manifest(t, r, "b").Full.Path()
@@ -219,6 +226,7 @@ func TestPublishWithoutAnOldImage(t *testing.T) {
 }
 
 func TestPublishNeedsOnlineKeysAlone(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	offline, err := filepath.Glob(filepath.Join(filepath.Dir(r.Dir), "keys/offline-*.pem"))
 	if err != nil || len(offline) != 8 {

@@ -34,6 +34,7 @@ func get(t *testing.T, method, url string, header ...string) (*http.Response, st
 }
 
 func TestServe(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "b", ten(1))
 	full := manifest(t, r, "b").Full

@@ -13,6 +13,7 @@ import (
 )
 
 func TestVerifyNamesEachFileWithItsHash(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "a", ten(1))
 	put(t, r, "a", ten(2))
@@ -42,6 +43,7 @@ func TestVerifyNamesEachFileWithItsHash(t *testing.T) {
 
 // TestVerifyFindsDamage flips a byte in each file that verify names.
 func TestVerifyFindsDamage(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "a", ten(1))
 	put(t, r, "a", ten(2))
@@ -85,6 +87,7 @@ func flip(data []byte) []byte {
 }
 
 func TestVerifyMindsExpiry(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	at(r, time.Now().Add(8*24*time.Hour))
 	v, err := r.Verify(t.Context())

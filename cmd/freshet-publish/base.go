@@ -89,7 +89,7 @@ func (a *app) base(ctx context.Context, dir string, rel publish.Release, notes s
 		}
 		fmt.Fprintf(w, "%s: version %d published at %s: %s records, %s bytes, full %s",
 			done.Name, done.Version, at, humanize.Comma(done.Records), humanize.Comma(done.Size), humanize.Comma(done.Full))
-		if done.Delta > 0 {
+		if done.Deltas > 0 {
 			fmt.Fprintf(w, ", delta %s, deltas %d", humanize.Comma(done.Delta), done.Deltas)
 		}
 		fmt.Fprintln(w)
