@@ -39,13 +39,13 @@ func Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, pat
 		gap: math.MaxInt64,
 	}
 	if h.flags&flagDense != 0 {
-		if a.dense, err = openSection("differences", p, h.dense); err != nil {
+		if a.dense, err = openSection("differences", p, h.dense, denseWindowLog); err != nil {
 			return err
 		}
 		defer a.dense.close()
 	}
 	if h.flags&flagInserts != 0 {
-		if a.inserts, err = openSection("inserted bytes", p, h.inserts); err != nil {
+		if a.inserts, err = openSection("inserted bytes", p, h.inserts, insertWindowLog); err != nil {
 			return err
 		}
 		defer a.inserts.close()
@@ -78,14 +78,15 @@ type applier struct {
 	dense   *sectionReader // nil if there is none
 	inserts *sectionReader // nil: they are in the packed stream
 
-	pos     int64 // in old
-	written int64 // bytes of new that are in out or beyond
-	gap     int64 // copied bytes before the next difference
-	out     []byte
-	buf     []byte // a piece of old
-	bufAt   int64
-	bufLen  int64
-	diff    [4 << 10]byte // a piece of the dense differences
+	pos        int64 // in old
+	written    int64 // bytes of new that are in out or beyond
+	gap        int64 // copied bytes before the next difference
+	packedText int64 // bytes inserted from the packed stream
+	out        []byte
+	buf        []byte // a piece of old
+	bufAt      int64
+	bufLen     int64
+	diff       [4 << 10]byte // a piece of the dense differences
 }
 
 // run carries out all operations and the copy that ends the image.
@@ -255,6 +256,9 @@ func (a *applier) differ(b []byte) error {
 // insert appends n bytes of the delta.
 func (a *applier) insert(n int64) error {
 	if a.inserts == nil && n > 0 {
+		if a.packedText += n; a.packedText > packedInserts {
+			return a.fail(corrupt("its packed stream inserts more than %d bytes", packedInserts))
+		}
 		if err := a.packed.text.prepare(a.pos, a.old.size, a.stretch); err != nil {
 			return err
 		}

@@ -18,23 +18,24 @@ const (
 )
 
 const (
-	minWindowLog = 10 // zstd's least window, 1 KiB
-	maxWindowLog = 23 // 8 MiB, the window that RFC 8878 asks every decoder to bear
+	minWindowLog    = 10 // zstd's least window, 1 KiB
+	denseWindowLog  = 20 // 1 MiB at most for the differences
+	insertWindowLog = 23 // 8 MiB, which RFC 8878 asks every decoder to bear, for the inserted bytes
 )
 
 // windowLog returns the window of a zstd section, which is not stored: the
-// least power of two that holds all of its raw bytes, up to 8 MiB.
-func windowLog(raw int64) int {
+// least power of two that holds all of its raw bytes, up to the column's limit.
+func windowLog(raw int64, limit int) int {
 	if raw < 1 {
 		raw = 1
 	}
-	return max(minWindowLog, min(bits.Len64(uint64(raw-1)), maxWindowLog))
+	return max(minWindowLog, min(bits.Len64(uint64(raw-1)), limit))
 }
 
 // encodeSection codes raw with the coder that gives the fewest bytes.
-func encodeSection(raw []byte) (section, []byte, error) {
+func encodeSection(raw []byte, limit int) (section, []byte, error) {
 	s := section{coder: coderRaw, raw: int64(len(raw)), stored: int64(len(raw))}
-	z, err := zstdBlocks(raw)
+	z, err := zstdBlocks(raw, limit)
 	if err != nil {
 		return s, nil, err
 	}
@@ -45,10 +46,10 @@ func encodeSection(raw []byte) (section, []byte, error) {
 	return s, raw, nil
 }
 
-func zstdBlocks(raw []byte) ([]byte, error) {
+func zstdBlocks(raw []byte, limit int) ([]byte, error) {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(1<<windowLog(int64(len(raw)))))
+		zstd.WithWindowSize(1<<windowLog(int64(len(raw)), limit)))
 	if err != nil {
 		return nil, fmt.Errorf("setting up zstd: %w", err)
 	}
@@ -72,7 +73,7 @@ type sectionReader struct {
 	close func()
 }
 
-func openSection(name string, patch io.ReaderAt, s section) (*sectionReader, error) {
+func openSection(name string, patch io.ReaderAt, s section, limit int) (*sectionReader, error) {
 	stored := io.NewSectionReader(patch, s.at, s.stored)
 	switch s.coder {
 	case coderRaw:
@@ -81,11 +82,11 @@ func openSection(name string, patch io.ReaderAt, s section) (*sectionReader, err
 		}
 		return &sectionReader{name: name, r: bufio.NewReaderSize(stored, 64<<10), left: s.raw, close: func() {}}, nil
 	case coderZstd:
-		log := windowLog(s.raw)
+		log := windowLog(s.raw, limit)
 		// Magic number, a frame header descriptor without any flag, the window.
 		head := &prefixed{head: []byte{0x28, 0xb5, 0x2f, 0xfd, 0, byte(log-10) << 3}, r: stored}
 		d, err := zstd.NewReader(head, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(1<<maxWindowLog))
+			zstd.WithDecoderMaxWindow(1<<log))
 		if err != nil {
 			return nil, corrupt("%s: %v", name, err)
 		}
@@ -124,9 +125,9 @@ func (s *sectionReader) end() error {
 
 // fail tells a damaged delta from one that cannot be read.
 func (s *sectionReader) fail(err error) error {
-	var io1 *readError
-	if errors.As(err, &io1) {
-		return io1
+	var re *readError
+	if errors.As(err, &re) {
+		return re
 	}
 	return corrupt("%s: %v", s.name, err)
 }

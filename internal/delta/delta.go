@@ -32,22 +32,34 @@ type Matcher interface {
 	Match(ctx context.Context, old, new []byte) ([]Op, error)
 }
 
-// suffixLimit is the largest image for which the suffix matcher is tried by default.
-const suffixLimit = 8 << 20
+// The largest images for which the suffix matcher is tried by default. In text
+// it seldom wins over the hash matcher, in programs it does.
+const (
+	suffixText   = 2 << 20
+	suffixBinary = 16 << 20
+)
+
+func choose(old, new []byte) []Matcher {
+	limit := suffixBinary
+	if isText(new) {
+		limit = suffixText
+	}
+	if len(old) == 0 || len(new) == 0 {
+		return []Matcher{whole{}}
+	}
+	if max(len(old), len(new)) > limit {
+		return []Matcher{Hash{}}
+	}
+	return []Matcher{Hash{}, Suffix{}}
+}
 
 // Make writes to w a delta that leads from old to new. Old may be empty: the
 // delta is then the whole image, compressed. Before a byte is written the
 // delta has been applied and found to lead to new.
 func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats, error) {
 	matchers := opt.Matchers
-	switch {
-	case len(old) == 0 || len(new) == 0:
-		matchers = []Matcher{whole{}}
-	case matchers == nil:
-		matchers = []Matcher{Hash{}}
-		if max(len(old), len(new)) <= suffixLimit {
-			matchers = append(matchers, Suffix{})
-		}
+	if matchers == nil || len(old) == 0 || len(new) == 0 {
+		matchers = choose(old, new)
 	}
 	total := int64(len(new)) * int64(len(matchers)+1)
 	progress := func(n int) {

@@ -77,28 +77,63 @@ func split(old, new []byte, ops []Op) columns {
 // which is dense but slow to read.
 const packedInserts = 64 << 10
 
-// encode writes the delta that ops describe.
+// sparseDiffs is the most differences that are always stored sparsely.
+const sparseDiffs = 256
+
+// encode returns the smallest delta that ops can be written as.
 func encode(old, new []byte, ops []Op) ([]byte, error) {
 	ops = tidy(ops, int64(len(new)))
 	cols := split(old, new, ops)
-	var h header
+	var sparse header
 	if len(cols.diffs) > 0 {
-		h.flags |= flagSparse
+		sparse.flags |= flagSparse
 	}
-	s, body, err := encodeSection(cols.inserts)
+	inserts, body, err := encodeSection(cols.inserts, insertWindowLog)
 	if err != nil {
 		return nil, err
 	}
-	apart := h
+	apart := sparse
 	apart.flags |= flagInserts
-	apart.inserts = s
-	best := append(append(apart.append(nil), body...), cols.pack(old, ops, apart.flags)...)
+	apart.inserts = inserts
+	best := cols.assemble(old, ops, apart, nil, body)
 	if len(cols.inserts) <= packedInserts {
-		if d := append(h.append(nil), cols.pack(old, ops, h.flags)...); len(d) < len(best) {
+		if d := cols.assemble(old, ops, sparse, nil, nil); len(d) < len(best) {
+			best, apart, body = d, sparse, nil
+		}
+	}
+	if len(cols.diffs) > sparseDiffs {
+		dense, diffs, err := encodeSection(cols.dense(), denseWindowLog)
+		if err != nil {
+			return nil, err
+		}
+		h := apart
+		h.flags = h.flags&^flagSparse | flagDense
+		h.dense = dense
+		if d := cols.assemble(old, ops, h, diffs, body); len(d) < len(best) {
 			best = d
 		}
 	}
 	return best, nil
+}
+
+// dense returns the differences of all copied bytes.
+func (c columns) dense() []byte {
+	d := make([]byte, c.copied)
+	at := int64(0)
+	for _, x := range c.diffs {
+		at += x.gap
+		d[at] = x.value
+		at++
+	}
+	return d
+}
+
+// assemble puts a delta together.
+func (c columns) assemble(old []byte, ops []Op, h header, diffs, inserts []byte) []byte {
+	out := h.append(nil)
+	out = append(out, diffs...)
+	out = append(out, inserts...)
+	return append(out, c.pack(old, ops, h.flags)...)
 }
 
 // pack codes the packed stream.

@@ -4,6 +4,7 @@ package delta
 // and with which contexts. Make and Apply drive the same code from both ends.
 type packed struct {
 	c      bitCoder
+	rates  *rates
 	more   prob
 	copies *numberModel
 	insert *numberModel
@@ -14,15 +15,17 @@ type packed struct {
 }
 
 func newPacked(c bitCoder) *packed {
+	r := newRates()
 	return &packed{
 		c:      c,
+		rates:  r,
 		more:   probStart,
-		copies: newNumberModel(),
-		insert: newNumberModel(),
-		seek:   newNumberModel(),
-		gap:    newNumberModel(),
-		value:  newByteModel(),
-		text:   newTextModel(),
+		copies: newNumberModel(r),
+		insert: newNumberModel(r),
+		seek:   newNumberModel(r),
+		gap:    newNumberModel(r),
+		value:  newByteModel(r),
+		text:   newTextModel(r),
 	}
 }
 
@@ -33,7 +36,7 @@ func (p *packed) another(more bool) bool {
 		b = 0
 	}
 	b = p.c.code(b, p.more.p())
-	p.more.learn(b, numberLimit)
+	p.more.learn(b, p.rates, numberLimit)
 	return b == 0
 }
 
@@ -44,12 +47,13 @@ func (p *packed) seekBy(n int64) int64 {
 
 // byteModel codes bytes in the context of the byte before.
 type byteModel struct {
+	rates *rates
 	last  byte
 	probs [256][256]prob
 }
 
-func newByteModel() *byteModel {
-	m := &byteModel{}
+func newByteModel(r *rates) *byteModel {
+	m := &byteModel{rates: r}
 	for i := range m.probs {
 		for j := range m.probs[i] {
 			m.probs[i][j] = probStart
@@ -63,7 +67,7 @@ func (m *byteModel) code(c bitCoder, v byte) byte {
 	for i := 7; i >= 0; i-- {
 		p := &m.probs[m.last][node]
 		b := c.code(uint32(v)>>uint(i)&1, p.p())
-		p.learn(b, 250)
+		p.learn(b, m.rates, 250)
 		node = node<<1 | b
 	}
 	m.last = byte(node)

@@ -6,14 +6,15 @@ import "math/bits"
 // of n+1 (by a binary tree of adaptive bits), then the bits below its top
 // bit: the first two adaptive, the rest as they are.
 type numberModel struct {
+	rates  *rates
 	length [64]prob
 	upper  [64][4]prob
 }
 
 const numberLimit = 60
 
-func newNumberModel() *numberModel {
-	m := &numberModel{}
+func newNumberModel(r *rates) *numberModel {
+	m := &numberModel{rates: r}
 	for i := range m.length {
 		m.length[i] = probStart
 	}
@@ -32,7 +33,7 @@ func (m *numberModel) code(c bitCoder, n uint64) uint64 {
 	node := uint32(1)
 	for i := 5; i >= 0; i-- {
 		b := c.code(width>>uint(i)&1, m.length[node].p())
-		m.length[node].learn(b, numberLimit)
+		m.length[node].learn(b, m.rates, numberLimit)
 		node = node<<1 | b
 	}
 	width = node & 63
@@ -42,7 +43,7 @@ func (m *numberModel) code(c bitCoder, n uint64) uint64 {
 		if depth := int(width) - 1 - i; depth < 2 {
 			ctx := &m.upper[width][v-1]
 			b = c.code(b, ctx.p())
-			ctx.learn(b, numberLimit)
+			ctx.learn(b, m.rates, numberLimit)
 		} else {
 			b = c.code(b, 1<<(probBits-1))
 		}

@@ -130,40 +130,38 @@ func (e *rangeEncoder) code(bit, p1 uint32) uint32 { e.encode(bit, p1); return b
 func (d *rangeDecoder) code(_, p1 uint32) uint32   { return d.decode(p1) }
 
 // prob is an adaptive probability of a one: 22 bits of probability above 10
-// bits of count. It learns fast at first (1/2, 1/3, …) and slower later.
+// bits of count. It learns fast at first (2/3, 2/5, 2/7, … of the way) and
+// slower later.
 type prob uint32
 
 const probStart prob = 1 << 31
 
-// p returns the probability in 1/65536, never 0 nor 65536.
-func (p prob) p() uint32 {
-	v := uint32(p) >> 16
-	return max(1, min(v, 1<<probBits-1))
+// rates[n] is how far a probability that has seen n bits moves towards the
+// next one, in 1/65536.
+type rates [256]int32
+
+func newRates() *rates {
+	var r rates
+	for n := range r {
+		r[n] = int32(1 << 17 / (2*n + 3))
+	}
+	return &r
 }
 
-// learn moves the probability towards bit. limit bounds the count and so the
-// slowest rate, about 1/limit.
-func (p *prob) learn(bit uint32, limit uint32) {
+// p returns the probability in 1/65536, never 0 nor 65536.
+func (p prob) p() uint32 {
+	return max(1, uint32(p)>>16)
+}
+
+// learn moves the probability towards bit. limit, at most 255, bounds the
+// count and so the slowest rate.
+func (p *prob) learn(bit uint32, r *rates, limit uint32) {
 	v := uint32(*p)
 	n := v & 1023
-	var target uint32
-	if bit != 0 {
-		target = 1<<22 - 1
-	}
-	cur := int64(v >> 10)
-	cur += (int64(target) - cur) * 2 / int64(2*n+3)
+	was := int64(v >> 10)
+	is := was + (int64(-bit&(1<<22-1))-was)*int64(r[n&255])>>16
 	if n < limit {
 		n++
 	}
-	*p = prob(uint32(cur)<<10 | n)
-}
-
-// adapt is learn with the rates of a table, in 1/65536.
-func (p *prob) adapt(bit uint32, rates *[256]int32) {
-	v := uint32(*p)
-	n := v & 255
-	cur := int64(v >> 10)
-	cur += (int64(-bit&(1<<22-1)) - cur) * int64(rates[n]) >> 16
-	n += (n - 255) >> 31
-	*p = prob(uint32(cur)<<10 | n)
+	*p = prob(uint32(is)<<10 | n)
 }

@@ -29,11 +29,11 @@ func (c counter) p() int32 { return int32(c^0x8000) >> 4 }
 
 // after returns the counter when bit was seen. There is no branch on the bit,
 // which a processor could not foresee.
-func (c counter) after(bit uint32, rates *[16]int32) counter {
+func (c counter) after(bit uint32, r *rates) counter {
 	v := uint32(c ^ 0x8000)
 	n := v & 15
 	p := int32(v >> 4)
-	p += (int32(-bit&4095) - p) * rates[n] >> 16
+	p += (int32(-bit&4095) - p) * r[n] >> 16
 	n += (n - 15) >> 31 // up to 15
 	return counter(uint32(p)<<4|n) ^ 0x8000
 }
@@ -53,14 +53,13 @@ type guess struct {
 
 type textModel struct {
 	stretch [4096]int16
-	rates   [16]int32
+	rates   *rates
 	slots   [textOrders][]slot
 	base    [textOrders]*slot
 	last    uint32 // the last four bytes
 	word    uint32 // hash of the current word
 	history []byte
 	found   []uint32
-	slow    [256]int32
 	whole   [32]prob // whether a byte of which the match is sure comes
 	match   guess
 	before  guess // the line before
@@ -75,8 +74,8 @@ type textModel struct {
 	until    int64 // old is learned up to here
 }
 
-func newTextModel() *textModel {
-	t := &textModel{}
+func newTextModel(r *rates) *textModel {
+	t := &textModel{rates: r}
 	i := 0
 	for x := int32(-2047); x <= 2047; x++ {
 		for v := squash(x) >> 4; i <= int(v); i++ {
@@ -85,12 +84,6 @@ func newTextModel() *textModel {
 	}
 	for ; i < 4096; i++ {
 		t.stretch[i] = 2047
-	}
-	for n := range t.rates {
-		t.rates[n] = int32(65536 * 2 / (2*n + 3))
-	}
-	for n := range t.slow {
-		t.slow[n] = int32(65536 * 2 / (2*n + 3))
 	}
 	for n := range t.whole {
 		t.whole[n] = probStart
@@ -136,7 +129,7 @@ func (t *textModel) code(c bitCoder, v byte) byte {
 			hit = 1
 		}
 		hit = c.code(hit, t.whole[t.match.n].p())
-		t.whole[t.match.n].adapt(hit, &t.slow)
+		t.whole[t.match.n].learn(hit, t.rates, 255)
 		if hit != 0 {
 			t.seen(expect)
 			return expect
@@ -180,7 +173,7 @@ func (t *textModel) code(c bitCoder, v byte) byte {
 			set[k] += (in[k]*err + 1<<17) >> 18
 		}
 		for _, s := range &t.base {
-			s[low&15] = s[low&15].after(b, &t.rates)
+			s[low&15] = s[low&15].after(b, t.rates)
 		}
 		t.match.learn(t, b, i)
 		t.before.learn(t, b, i)
@@ -263,7 +256,7 @@ func (g *guess) opinion(t *textModel, node uint32, i int) int32 {
 
 func (g *guess) learn(t *textModel, bit uint32, i int) {
 	if g.live {
-		g.right[min(g.n, 15)].adapt(1^bit^g.expect>>uint(i)&1, &t.slow)
+		g.right[min(g.n, 15)].learn(1^bit^g.expect>>uint(i)&1, t.rates, 255)
 	}
 }
 
@@ -321,7 +314,7 @@ func (t *textModel) study(b []byte) {
 			}
 			bit := uint32(v) >> uint(i) & 1
 			for _, s := range &t.base {
-				s[low&15] = s[low&15].after(bit, &t.rates)
+				s[low&15] = s[low&15].after(bit, t.rates)
 			}
 			node, low = node<<1|bit, low<<1|bit
 		}
