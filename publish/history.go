@@ -129,6 +129,14 @@ func (h history) deltas() []bases.Delta {
 	return ds
 }
 
+// began is the history of a base of which only the manifest is known.
+func began(m *bases.Manifest) history {
+	return history{Type: "index", Name: m.Name, Versions: []version{{
+		IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256},
+		Full:         &m.Full,
+	}}}
+}
+
 // history reads the delta index that a manifest names.
 func (r *Repository) history(m *bases.Manifest) (history, error) {
 	if m == nil {

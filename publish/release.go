@@ -110,9 +110,12 @@ func released(m *bases.Manifest, unchanged bool) *Released {
 // fill makes and stores the blobs of a version and names them in m. It gives
 // the number of deltas that lead to it, and warnings.
 func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) (int, []string, error) {
+	var warnings []string
 	h, err := r.history(before)
 	if err != nil {
-		return 0, nil, err
+		// Without its index a base goes on from its newest version alone.
+		h = began(before)
+		warnings = append(warnings, fmt.Sprintf("no deltas from versions before %d: %v", before.Version, err))
 	}
 	h.Name = m.Name
 	if m.Full, err = r.full(ctx, m, before, image); err != nil {
@@ -144,7 +147,7 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 	m.Index = &blob
 	// A blob found in place may have been renamed by a run killed before it
 	// synced the folder.
-	return len(edges), rel.warnings, r.Disk.SyncDir(r.path("blobs"))
+	return len(edges), append(warnings, rel.warnings...), r.Disk.SyncDir(r.path("blobs"))
 }
 
 // full stores the full image, or finds that of the same image published before.

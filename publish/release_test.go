@@ -225,6 +225,22 @@ func TestPublishWithoutAnOldImage(t *testing.T) {
 	}
 }
 
+func TestPublishWithoutTheIndex(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	put(t, r, "b", ten(1))
+	put(t, r, "b", ten(2))
+	if err := os.Remove(filepath.Join(r.Dir, manifest(t, r, "b").Index.Path())); err != nil {
+		t.Fatal(err)
+	}
+	done, err := tryPut(t, r, "b", ten(3))
+	if err != nil || len(done.Warnings) != 1 || done.Deltas != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	check(t, r)
+	put(t, r, "b", ten(4))
+}
+
 func TestPublishNeedsOnlineKeysAlone(t *testing.T) {
 	t.Parallel()
 	r := newRepo(t)

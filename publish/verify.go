@@ -102,6 +102,7 @@ func (v *verifier) blob(b bases.Blob) bool {
 }
 
 func (v *verifier) base(ctx context.Context, m *bases.Manifest) error {
+	v.blob(m.Full)
 	if m.Index == nil || !v.blob(*m.Index) {
 		return nil
 	}
@@ -111,7 +112,8 @@ func (v *verifier) base(ctx context.Context, m *bases.Manifest) error {
 		return nil
 	}
 	i := len(h.Versions) - 1
-	if i < 0 || h.Versions[i].Version != m.Version || h.Versions[i].SHA256 != m.Image.SHA256 {
+	if i < 0 || h.Versions[i].Version != m.Version || h.Versions[i].SHA256 != m.Image.SHA256 ||
+		h.Versions[i].Full == nil || *h.Versions[i].Full != m.Full {
 		v.wrong("base %s: the delta index does not end with version %d", m.Name, m.Version)
 		return nil
 	}

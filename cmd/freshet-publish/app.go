@@ -78,7 +78,9 @@ func (a *app) progress(p publish.Progress) {
 		a.onLine = true
 		return
 	}
-	fmt.Fprintln(a.errs, text)
+	if p.Total == 0 || p.Done*4/p.Total != (p.Done-1)*4/p.Total {
+		fmt.Fprintln(a.errs, text) // each quarter is enough for a log
+	}
 }
 
 func (a *app) endProgress() {

@@ -44,6 +44,9 @@ func TestKilledAtEachStep(t *testing.T) {
 		{"refresh", func(dir string) []string {
 			return []string{"refresh", dir + "/repo"}
 		}, 5, func(s *publish.Summary) bool { return s.Roles[5].Version == 3 }},
+		{"prune", func(dir string) []string {
+			return []string{"prune", dir + "/repo"}
+		}, 4, func(*publish.Summary) bool { return false }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -124,8 +127,8 @@ func whole(t *testing.T, r *publish.Repository, n int) *publish.Summary {
 	return s
 }
 
-// twoVersions makes a folder with a repository of two versions and the third
-// to come.
+// twoVersions makes a folder with a repository of two versions, the third to
+// come, and two blobs that nothing leads to.
 func twoVersions(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -147,6 +150,11 @@ func twoVersions(t *testing.T) string {
 			break
 		}
 		if _, err := r.Publish(t.Context(), publish.Release{Name: "b", Path: path}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2 {
+		if err := os.WriteFile(fmt.Sprintf("%s/repo/blobs/%064d", dir, i), []byte("left over"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,6 +33,7 @@ var errPartly = errors.New("partly done")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	a := &app{out: os.Stdout, errs: os.Stderr}
 	err := a.command().ExecuteContext(ctx)
 	a.endProgress()

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	main "github.com/freshet/freshet/cmd/freshet-publish"
+	"github.com/freshet/freshet/internal/durable"
 )
 
 func TestMain(m *testing.M) {
@@ -67,5 +68,36 @@ func TestServeStopsWhenTold(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), `GET "/metadata/timestamp.json" "-" 200 `) {
 		t.Errorf("log: %s", log.String())
+	}
+}
+
+func TestInterruptedWhileWaiting(t *testing.T) {
+	dir := twoVersions(t)
+	var disk durable.Disk
+	lock, err := disk.Lock(dir + "/repo/.lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	c := exec.Command("freshet-publish", "base", dir+"/repo", "b", dir+"/3.txt")
+	errs, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Process.Kill()
+	in := bufio.NewReader(errs)
+	if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "waiting for another freshet-publish") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	said, _ := io.ReadAll(in)
+	c.Wait()
+	if code := c.ProcessState.ExitCode(); code != 130 || !strings.Contains(string(said), "error: interrupted") {
+		t.Errorf("exit code %d: %s", code, said)
 	}
 }
