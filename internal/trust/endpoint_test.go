@@ -43,8 +43,20 @@ func newEndpoint(t *testing.T) *endpoint {
 	r.AddTarget("bases", "bases/maltrail.json", []byte(`{"version":1}`), nil)
 	r.PublishAll()
 	e := &endpoint{t: t, repo: r, now: start, signed: map[string]bool{}, seen: map[string]int64{}}
-	e.Client = &trust.Client{Dir: filepath.Join(t.TempDir(), "trust", "repo"), Root: r.RootBytes(1), Now: e.clock}
+	e.Client = &trust.Client{Dir: filepath.Join(tempDir(t), "trust", "repo"), Root: r.RootBytes(1), Now: e.clock}
 	return e
+}
+
+// tempDir is in memory where there is such a place: thousands of fsyncs are
+// called for here, and what they do to a disk is not what is tested.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "freshet-trust-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // newFreshEndpoint is newEndpoint after its first refresh and with the base looked up.

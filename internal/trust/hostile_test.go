@@ -40,6 +40,7 @@ var hostile = []string{
 	`{%s,"keys":{"a":{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"00"}}},"roles":{"root":{"keyids":["a"],"threshold":1},"timestamp":{"keyids":["a"],"threshold":1}}}`,
 	`{%s,"keys":{"a":{"keytype":"rsa","scheme":"rsassa-pss-sha256","keyval":{"public":"-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"}}},"roles":{"root":{"keyids":["a"],"threshold":1}}}`,
 	`{%s,"keys":{},"roles":{}}`,
+	`{%s,"keys":{},"roles":{"root":null,"timestamp":null}}`,
 	`{%s,"roles":{"root":{"keyids":[],"threshold":-1}}}`,
 	`{%s,"targets":{},"delegations":{"keys":{"a":null},"roles":[{"name":"bases","keyids":["a"],"threshold":1,"paths":["*"]}]}}`,
 	`{%s,"targets":{},"delegations":{"keys":{},"roles":[null,{"name":"x"},{"name":"x"}]}}`,
@@ -90,7 +91,7 @@ func FuzzRefresh(f *testing.F) {
 		}
 		mirror := good.Mirror()
 		mirror.Files[at.file] = append([]byte{}, data...)
-		e := &endpoint{t: t, Client: &trust.Client{Dir: t.TempDir(), Root: r.RootBytes(1)}, now: start}
+		e := &endpoint{t: t, Client: &trust.Client{Dir: tempDir(t), Root: r.RootBytes(1)}, now: start}
 		e.Now = e.clock
 		noPanic(t, e, mirror)
 		if err := noPanic(t, e, good); err != nil && !sign {

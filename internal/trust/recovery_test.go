@@ -40,6 +40,11 @@ func TestFastForwardRecovery(t *testing.T) {
 			r.Snapshot.Signed.Meta["targets.json"].Version = 1
 			r.Publish(targets)
 		}, []string{snapshot}, map[string]int64{timestamp: 4, snapshot: 3, targets: 3}},
+		{"timestamp keys free the versions that the snapshot lists", func(r *trusttest.Repo) {
+			r.Snapshot.Signed.Meta["bases.json"].Version = 1000
+			r.Publish(snapshot, timestamp)
+			r.Snapshot.Signed.Meta["bases.json"].Version = 1
+		}, []string{timestamp}, map[string]int64{timestamp: 4, snapshot: 4, targets: 2}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -194,6 +199,31 @@ func TestDamagedRootWithoutHistoryStartsFromThePinnedOne(t *testing.T) {
 	wantVersions(t, v, map[string]int64{root: 3, timestamp: 2, snapshot: 2, targets: 2, "bases": 1})
 	wantRequests(t, e.repo.Source, "2.root.json", "3.root.json", "4.root.json", "timestamp.json")
 	e.checkInvariants()
+}
+
+func TestHistoryLeadsOnFromAnOlderRoot(t *testing.T) {
+	e := newFreshEndpoint(t)
+	first := e.stored("root.json")
+	e.repo.RotateKeys(root)
+	e.repo.Publish(root)
+	e.mustRefresh(e.repo)
+	e.repo.Requests()
+
+	e.damage("root.json", string(first)) // as if killed between the two writes of root 2
+	e.mustRefresh(e.repo)
+	wantRequests(t, e.repo.Source, "3.root.json", "timestamp.json")
+}
+
+func TestLeftoversOfAKilledRunAreRemoved(t *testing.T) {
+	e := newFreshEndpoint(t)
+	left := filepath.Join(e.Dir, "timestamp.json.tmp-0123456789")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.mustRefresh(e.repo)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v", left, err)
+	}
 }
 
 func TestLoad(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,6 +128,18 @@ var refused = []struct {
 	{"a timestamp over the limit", func(e *endpoint) {
 		e.repo.Files["metadata/timestamp.json"] = bytes.Repeat([]byte(" "), trust.MaxTimestamp+1)
 	}, trust.Malformed, timestamp},
+	{"a timestamp with 300 signatures more than it needs", func(e *endpoint) {
+		e.repo.Publish(timestamp)
+		file := "metadata/timestamp.json"
+		data, _ := bytes.CutSuffix(e.repo.Files[file], []byte("}"))
+		data = bytes.Replace(data, []byte(`"signatures":[`), []byte(`"signatures":[`+manySignatures()), 1)
+		e.repo.Files[file] = append(data, '}')
+	}, trust.Malformed, timestamp},
+	{"a snapshot signed with the timestamp's keys in its place", func(e *endpoint) {
+		e.repo.Snapshot.Signed.Version = 9
+		e.repo.Snapshot.Signed.Meta["snapshot.json"] = metadata.MetaFile(9)
+		e.repo.Files["metadata/timestamp.json"] = trusttest.Sign(e.t, e.repo.Snapshot, e.repo.Signers[timestamp]...)
+	}, trust.Malformed, timestamp},
 	{"a newer timestamp that names an older snapshot", func(e *endpoint) {
 		e.repo.Timestamp.Signed.Meta["snapshot.json"].Version = 1
 		e.repo.Publish(timestamp)
@@ -141,8 +155,10 @@ var refused = []struct {
 	}, trust.Mismatch, snapshot},
 	{"the like where no hashes are named", func(e *endpoint) {
 		e.repo.NoHashes = true
+		e.repo.PublishAll()
+		e.mustRefresh(e.repo)
 		e.repo.Publish(snapshot, timestamp)
-		e.repo.Files["metadata/3.snapshot.json"] = e.repo.Files["metadata/2.snapshot.json"]
+		e.repo.Files["metadata/4.snapshot.json"] = e.repo.Files["metadata/2.snapshot.json"]
 	}, trust.Mismatch, snapshot},
 	{"a snapshot signed by a stranger", func(e *endpoint) {
 		e.repo.Signers[snapshot] = e.repo.Signers[timestamp]
@@ -151,6 +167,13 @@ var refused = []struct {
 	{"an expired snapshot", func(e *endpoint) {
 		e.repo.Snapshot.Signed.Expires = start.Add(-time.Second)
 		e.repo.Publish(snapshot, timestamp)
+	}, trust.Expired, snapshot},
+	{"a stored snapshot that expired since", func(e *endpoint) {
+		e.repo.Snapshot.Signed.Expires = start.Add(day)
+		e.repo.Publish(snapshot, timestamp)
+		e.mustRefresh(e.repo)
+		e.now = start.Add(2 * day)
+		delete(e.repo.Files, "metadata/3.snapshot.json") // it is not fetched again
 	}, trust.Expired, snapshot},
 	{"a snapshot that lists older targets", func(e *endpoint) {
 		e.repo.Snapshot.Signed.Meta["targets.json"].Version = 1
@@ -190,7 +213,20 @@ var refused = []struct {
 		e.repo.PublishAll()
 		e.mustRefresh(e.repo)
 		e.now = start.Add(2 * day)
+		delete(e.repo.Files, "metadata/3.targets.json") // they are not fetched again
 	}, trust.Expired, targets},
+	{"targets that delegate to one role twice", func(e *endpoint) {
+		e.repo.Delegate(targets, metadata.DelegatedRole{Name: "bases", Paths: []string{"*"}})
+		e.repo.PublishAll()
+	}, trust.Malformed, targets},
+}
+
+func manySignatures() string {
+	var b strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&b, `{"keyid":"%d","sig":""},`, i)
+	}
+	return b.String()
 }
 
 func TestRefused(t *testing.T) {

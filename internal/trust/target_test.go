@@ -55,6 +55,8 @@ func TestSearchThroughDelegations(t *testing.T) {
 			[]string{"targets>a y*", "targets>b x*"}, []string{"a:x", "b:x"}, "x", "b", []string{"b"}},
 		{"a terminating role ends the search after those below it",
 			[]string{"targets>a! *", "targets>b *", "a>c *"}, []string{"b:x"}, "x", "", []string{"a", "c"}},
+		{"a terminating role ends the search for the neighbours of its parent too",
+			[]string{"targets>a *", "targets>b *", "a>c! *"}, []string{"b:x"}, "x", "", []string{"a", "c"}},
 		{"a terminating role that does not match ends nothing",
 			[]string{"targets>a! y", "targets>b *"}, []string{"b:x"}, "x", "b", []string{"b"}},
 		{"a circle is walked once",
