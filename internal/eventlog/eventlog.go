@@ -15,7 +15,6 @@ package eventlog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -147,18 +146,17 @@ func (l *Log) append(e event.Event) error {
 	if l.closed {
 		return fs.ErrClosed
 	}
-	line, err := json.Marshal(e)
-	if err != nil {
+	text := line(e)
+	if text == nil {
+		return fmt.Errorf("its time %s is out of range", e.Time)
+	}
+	if err := l.rotate(int64(len(text))); err != nil {
 		return err
 	}
-	line = append(line, '\n')
-	if err := l.rotate(int64(len(line))); err != nil {
-		return err
-	}
-	if err := l.write(line); err != nil {
+	if err := l.write(text); err != nil {
 		return errors.Join(err, l.cut(l.size)) // or the next line would follow a torn one
 	}
-	l.size += int64(len(line))
+	l.size += int64(len(text))
 	return nil
 }
 
