@@ -39,7 +39,7 @@ type Released struct {
 	Records   int64     `json:"records"`
 	Size      int64     `json:"size"`        // of the image, in bytes
 	Full      int64     `json:"full_bytes"`  // of the full image as fetched
-	Delta     int64     `json:"delta_bytes"` // from the version before, or 0
+	Delta     int64     `json:"delta_bytes"` // of the delta from the newest version that has one, or 0
 	Deltas    int       `json:"deltas"`      // that lead to it, if it was published now
 	Warnings  []string  `json:"warnings,omitempty"`
 }
@@ -79,7 +79,8 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	if m == nil {
-		return released(before, true), nil
+		// The run that published it may have been killed before its last sync.
+		return released(before, true), r.Disk.SyncDir(r.path("metadata"))
 	}
 	made, warnings, err := r.fill(ctx, m, before, image)
 	if err != nil {
