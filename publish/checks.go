@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -30,7 +29,7 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 	if err != nil {
 		return nil, nil, err
 	}
-	m.Image = bases.Image{Kind: img.Kind(), File: img.File(), Size: img.Size(), SHA256: sha256.Sum256(data)}
+	m.Image = img
 	rel.setFile(m, before)
 	m.Records = count.Records
 	if rel.has(m, before) {

@@ -104,7 +104,7 @@ func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
 			// Versions above the current one were left by a killed run: their
 			// numbers stay taken, but nobody was ever led to what they name.
 			if role == roleBases && v <= now {
-				if err := r.keepBases(v, keep); err != nil {
+				if err := r.keepBases(v, v == now, keep); err != nil {
 					return err
 				}
 			}
@@ -143,9 +143,10 @@ func (r *Repository) recent(role string, versions []int64, i int, current int64)
 	return r.Clock.Now().Sub(st.ModTime()) < grace, nil
 }
 
-// keepBases marks all that a version of the bases metadata reaches. What a
-// killed run left may name a manifest that was pruned since.
-func (r *Repository) keepBases(version int64, keep map[string]bool) error {
+// keepBases marks all that a version of the bases metadata reaches. One that is
+// not the current one may name what a killed run never finished, or what was
+// lost: agents cannot follow it there either.
+func (r *Repository) keepBases(version int64, current bool, keep map[string]bool) error {
 	name := fmt.Sprintf("%d.bases.json", version)
 	data, err := r.readFile(r.metadata(name), maxMetadata)
 	if err != nil {
@@ -164,7 +165,7 @@ func (r *Repository) keepBases(version int64, keep map[string]bool) error {
 		file := targetFile(base, sum)
 		keep[file] = true
 		data, err := r.readFile(r.path(file), bases.MaxManifest)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !current {
 			continue
 		}
 		if err != nil {
@@ -174,7 +175,7 @@ func (r *Repository) keepBases(version int64, keep map[string]bool) error {
 		if err != nil {
 			return err
 		}
-		if err := r.keepBlobs(m, keep); err != nil {
+		if err := r.keepBlobs(m, keep); err != nil && current {
 			return err
 		}
 	}

@@ -4,10 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -183,34 +182,41 @@ func (r *Repository) putManifest(st *state, m *bases.Manifest) error {
 	return r.write(targetFile(m.Name, sha256.Sum256(data)), data)
 }
 
-// readImage reads the file or folder at path as it is at one moment.
-func readImage(path string, checks bases.Checks) (*bases.Reader, []byte, bases.Count, error) {
+// readImage reads the file or folder at path as it is at one moment. Path itself
+// may be a link.
+func readImage(path string, checks bases.Checks) (bases.Image, []byte, bases.Count, error) {
 	var none bases.Count
-	img, err := bases.NewImage(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, none, refuse("", "%v", err)
-	}
+	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return nil, nil, none, refuse("a base is a file, or a folder of plain files and folders", "%v", err)
+		return bases.Image{}, nil, none, refuse("", "%v", err)
+	}
+	img, err := bases.NewImage(real)
+	if err != nil {
+		return bases.Image{}, nil, none, refuse("a base is a file, or a folder of plain files and folders", "%v", err)
 	}
 	defer img.Close()
 	if img.Size() == 0 {
-		return nil, nil, none, refuse("check what wrote it", "%s is empty", path)
+		return bases.Image{}, nil, none, refuse("check what wrote it", "%s is empty", path)
 	}
 	data := make([]byte, img.Size())
-	if _, err := img.ReadAt(data, 0); err != nil && err != io.EOF {
-		return nil, nil, none, fmt.Errorf("reading %s: %w", path, err)
+	_, err = img.ReadAt(data, 0)
+	if err != nil && err != io.EOF {
+		return bases.Image{}, nil, none, fmt.Errorf("reading %s: %w", path, err)
 	}
 	count, err := img.CountFor(checks)
 	if err != nil {
-		return nil, nil, none, fmt.Errorf("reading %s: %w", path, err)
+		return bases.Image{}, nil, none, fmt.Errorf("reading %s: %w", path, err)
 	}
-	sum, err := img.Sum()
-	if err != nil {
-		return nil, nil, none, fmt.Errorf("reading %s: %w", path, err)
+	again := sha256.New()
+	if _, err := io.Copy(again, io.NewSectionReader(img, 0, img.Size())); err != nil {
+		return bases.Image{}, nil, none, fmt.Errorf("reading %s: %w", path, err)
 	}
-	if sum != sha256.Sum256(data) {
-		return nil, nil, none, refuse("give a copy that nothing writes to", "%s changed while it was read", path)
+	im := bases.Image{Kind: img.Kind(), Size: img.Size(), SHA256: sha256.Sum256(data)}
+	if im.SHA256 != bases.Hash(again.Sum(nil)) {
+		return bases.Image{}, nil, none, refuse("give a copy that nothing writes to", "%s changed while it was read", path)
 	}
-	return img, data, count, nil
+	if im.Kind == bases.KindFile {
+		im.File = filepath.Base(path)
+	}
+	return im, data, count, nil
 }

@@ -239,6 +239,10 @@ func TestPublishWithoutTheIndex(t *testing.T) {
 	}
 	check(t, r)
 	put(t, r, "b", ten(4))
+	if _, err := r.Prune(t.Context(), false); err != nil {
+		t.Errorf("pruning: %v", err)
+	}
+	check(t, r)
 }
 
 func TestPublishNeedsOnlineKeysAlone(t *testing.T) {
