@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -87,13 +86,31 @@ func (r *reconciler) run(ctx context.Context) error {
 	if err := r.save(next); err != nil {
 		return err
 	}
-	if err := r.put(ctx, top, &next, put); err != nil {
-		return err
+	if len(put) > 0 || !r.settled() {
+		if err := r.put(ctx, top, &next, put); err != nil {
+			return err
+		}
 	}
 	if err := r.drop(top, &next); err != nil {
 		return err
 	}
 	return r.save(next)
+}
+
+// settled says whether the last run came to its end, with the files of this
+// version among what it put and synced.
+func (r *reconciler) settled() bool {
+	for _, e := range r.old.Files {
+		if e == (entry{}) {
+			return false
+		}
+	}
+	for name := range r.files {
+		if _, ours := r.old.Files[name]; !ours {
+			return false
+		}
+	}
+	return true
 }
 
 // plan compares the folder with the version. next is what was delivered
@@ -237,6 +254,7 @@ func (r *reconciler) putInto(ctx context.Context, top *folder, next *record, dir
 // drop removes what was delivered before and is not in the version. A file
 // that another has put in its place stays.
 func (r *reconciler) drop(top *folder, next *record) error {
+	changed := map[string]bool{} // folders to sync
 	for name, e := range next.Files {
 		if _, wanted := r.files[name]; wanted {
 			continue
@@ -251,11 +269,30 @@ func (r *reconciler) drop(top *folder, next *record) error {
 				return err
 			}
 		}
+		changed[path.Dir(name)] = true // also if a killed run removed it
 		delete(next.Files, name)
 	}
-	folders := next.folders()
-	for _, dir := range slices.Backward(folders) { // the deepest first
-		if r.needs(dir) {
+	if err := r.dropFolders(top, next, changed); err != nil {
+		return err
+	}
+	for dir := range changed {
+		if err := r.sync(top, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropFolders removes the folders that were made and that nobody needs.
+func (r *reconciler) dropFolders(top *folder, next *record, changed map[string]bool) error {
+	needed := map[string]bool{}
+	for name := range r.files {
+		for dir := path.Dir(name); !needed[dir]; dir = path.Dir(dir) {
+			needed[dir] = true
+		}
+	}
+	for _, dir := range slices.Backward(slices.Sorted(maps.Keys(next.Folders))) { // the deepest first
+		if needed[dir] {
 			continue
 		}
 		err := r.remove(top, dir, unix.AT_REMOVEDIR)
@@ -269,17 +306,9 @@ func (r *reconciler) drop(top *folder, next *record) error {
 			return err
 		}
 		delete(next.Folders, dir)
+		changed[path.Dir(dir)] = true
 	}
 	return nil
-}
-
-func (r *reconciler) needs(dir string) bool {
-	for name := range r.files {
-		if strings.HasPrefix(name, dir+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *reconciler) remove(top *folder, name string, flags int) error {
@@ -291,8 +320,17 @@ func (r *reconciler) remove(top *folder, name string, flags int) error {
 		return err
 	}
 	defer f.Close()
-	if err := f.remove(r.disk, path.Base(name), flags); err != nil {
+	return f.remove(r.disk, path.Base(name), flags)
+}
+
+func (r *reconciler) sync(top *folder, dir string) error {
+	f, err := top.enter(dir, nil)
+	if gone(err) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
+	defer f.Close()
 	return f.sync(r.disk)
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,8 +58,6 @@ func (r record) clone() record {
 	}
 	return c
 }
-
-func (r record) folders() []string { return slices.Sorted(maps.Keys(r.Folders)) }
 
 // recordPath names the record by base and folder: when the operator changes
 // the folder, what was delivered into the old one is the operator's.
