@@ -38,7 +38,7 @@ func (r *Repository) Init(ctx context.Context, keys string) ([]KeyFile, error) {
 	if err := r.Disk.MkdirAll(r.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := r.begin(ctx)
+	lock, err := r.lock(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -84,9 +84,17 @@ func (r *Repository) report(format string, args ...any) {
 	}
 }
 
-// begin takes the lock, waiting for it until ctx ends, and removes what an
-// interrupted run left half written.
+// begin takes the lock of a repository that is there, see lock.
 func (r *Repository) begin(ctx context.Context) (*durable.Lock, error) {
+	if err := r.exists(); err != nil {
+		return nil, err
+	}
+	return r.lock(ctx)
+}
+
+// lock takes the lock, waiting for it until ctx ends, and removes what an
+// interrupted run left half written.
+func (r *Repository) lock(ctx context.Context) (*durable.Lock, error) {
 	lock, err := r.Disk.Lock(r.path(lockFile))
 	if errors.Is(err, durable.ErrLocked) {
 		r.report("waiting for another freshet-publish that works on %s", r.Dir)

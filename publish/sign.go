@@ -2,9 +2,7 @@ package publish
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -96,7 +94,7 @@ func (r *Repository) nextFree(version int64, role string) int64 {
 	for {
 		version++
 		_, err := os.Lstat(r.metadata(fmt.Sprintf("%d.%s.json", version, role)))
-		if errors.Is(err, fs.ErrNotExist) {
+		if err != nil { // not there; or writing there will say what is wrong
 			return version
 		}
 	}

@@ -25,12 +25,20 @@ type state struct {
 	files []string // read for it, relative to the repository
 }
 
+// exists refuses what is no repository.
+func (r *Repository) exists() error {
+	if _, err := os.Stat(r.metadata("timestamp.json")); errors.Is(err, fs.ErrNotExist) {
+		return refuse("freshet-publish init "+r.Dir+" --keys DIR makes one", "%s is no repository: it has no metadata/timestamp.json", r.Dir)
+	}
+	return nil
+}
+
 // load reads the state by way of the trust chain, never by the newest file
 // found: a killed run may have left newer ones. Expiry is checked against at;
 // the zero time accepts expired metadata.
 func (r *Repository) load(at time.Time) (*state, error) {
-	if _, err := os.Stat(r.metadata("timestamp.json")); errors.Is(err, fs.ErrNotExist) {
-		return nil, refuse("freshet-publish init "+r.Dir+" --keys DIR makes one", "%s is no repository: it has no metadata/timestamp.json", r.Dir)
+	if err := r.exists(); err != nil {
+		return nil, err
 	}
 	st := &state{}
 	if err := r.loadRoot(st); err != nil {
