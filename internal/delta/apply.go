@@ -52,7 +52,7 @@ func Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, pat
 	}
 	stream := io.NewSectionReader(p, h.packedAt, patchSize-h.packedAt)
 	a.dec = newRangeDecoder(bufio.NewReaderSize(stream, int(min(64<<10, patchSize))))
-	a.packed = newPacked(a.dec)
+	a.packed = newPacked(a.dec, h.flags)
 	if err := a.run(h.flags&flagSparse != 0); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (a *applier) length(m *numberModel, what string) (int64, error) {
 // nextGap reads where the difference after this one is: 0 for nowhere, else
 // one more than the number of equal bytes before it.
 func (a *applier) nextGap() {
-	n := a.packed.gap.code(a.packed.c, 0)
+	n := a.packed.diff.codeGap(a.dec, 0)
 	if n == 0 {
 		a.gap = math.MaxInt64
 		return
@@ -240,7 +240,7 @@ func (a *applier) differ(b []byte) error {
 	at := int64(0)
 	for a.gap < int64(len(b))-at {
 		at += a.gap
-		b[at] += a.packed.value.code(a.packed.c, 0)
+		b[at] += a.packed.diff.codeValue(a.dec, 0)
 		at++
 		a.nextGap()
 		if a.dec.err != nil {

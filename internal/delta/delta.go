@@ -79,7 +79,7 @@ func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats
 		}
 		d, err := encode(old, new, ops)
 		if err != nil {
-			return st, err
+			return st, fmt.Errorf("encoding what %s matched: %w", m.Name(), err)
 		}
 		if i == 0 || len(d) < len(best) {
 			best = d

@@ -3,13 +3,12 @@ package delta_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/freshet/freshet/internal/delta"
 )
@@ -91,46 +90,182 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestCorporaSizes prints the size of deltas between versions of a corpus, for
-// comparison with other tools: FRESHET_CORPUS is a folder of versions, and
-// FRESHET_PAIRS lists pairs of them.
-func TestCorporaSizes(t *testing.T) {
-	dir := os.Getenv("FRESHET_CORPUS")
-	if dir == "" {
-		t.Skip("FRESHET_CORPUS names no folder of versions")
-	}
-	for _, pair := range strings.Fields(os.Getenv("FRESHET_PAIRS")) {
-		a, b, _ := strings.Cut(pair, "-")
-		old, new := read(t, dir, a), read(t, dir, b)
-		for _, m := range []delta.Matcher{delta.Hash{}, delta.Suffix{}} {
-			if m.Name() == "suffix" && len(old) > 8<<20 {
-				continue
-			}
-			var d, out bytes.Buffer
-			start := time.Now()
-			st, err := delta.Make(t.Context(), &d, old, new, delta.Options{Matchers: []delta.Matcher{m}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			made := time.Since(start)
-			start = time.Now()
-			if err := apply(&out, old, d.Bytes(), len(new)); err != nil {
-				t.Fatal(err)
-			}
-			fmt.Printf("%s\t%s\t%s\tours-%s\t%d\t%d\t%d\t%.3f\t%.3f\n", filepath.Base(dir), a, b, m.Name(), st.Size, st.Ops, st.Inserted, made.Seconds(), time.Since(start).Seconds())
+// TestRandomEdits makes deltas between images that differ by random cuts,
+// moves, insertions and changed bytes, in text and in noise.
+func TestRandomEdits(t *testing.T) {
+	for seed := range uint64(150) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		old := noise(seed, 1+r.IntN(30_000))
+		if seed%2 == 0 {
+			old = list(1 + r.IntN(900))
+		}
+		new := edit(r, old)
+		matchers := []delta.Matcher{delta.Hash{}, delta.Suffix{}}
+		if seed >= 20 {
+			matchers = matchers[:1] // the other one is slow
+		}
+		for _, m := range matchers {
+			t.Run(fmt.Sprintf("seed %d by %s", seed, m.Name()), func(t *testing.T) {
+				roundTrip(t, old, new, delta.Options{Matchers: []delta.Matcher{m}})
+			})
 		}
 	}
 }
 
-func read(t *testing.T, dir, version string) []byte {
-	t.Helper()
-	names, _ := filepath.Glob(filepath.Join(dir, version+"*"))
-	if len(names) != 1 {
-		t.Fatalf("%d files in %s begin with %s", len(names), dir, version)
+func edit(r *rand.Rand, old []byte) []byte {
+	new := bytes.Clone(old)
+	for range r.IntN(40) {
+		at := r.IntN(len(new) + 1)
+		n := min(r.IntN(1<<r.IntN(12)), len(new)-at)
+		piece := bytes.Clone(new[at : at+n])
+		switch r.IntN(5) {
+		case 0: // cut
+			new = append(new[:at], new[at+n:]...)
+		case 1: // move or double
+			to := r.IntN(len(new) + 1)
+			new = append(new[:to], append(piece, new[to:]...)...)
+		case 2: // insert
+			new = append(new[:at], append(noise(r.Uint64(), n), new[at:]...)...)
+		case 3: // change a byte here and there
+			for i := at; i < at+n; i += 1 + r.IntN(20) {
+				new[i] += byte(r.IntN(3))
+			}
+		case 4: // a run of one byte
+			new = append(new[:at], append(bytes.Repeat([]byte{byte(at)}, n), new[at:]...)...)
+		}
 	}
-	b, err := os.ReadFile(names[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return new
 }
+
+func TestRunsOfZerosCostNothing(t *testing.T) {
+	old := bytes.Repeat([]byte{0}, 1<<20)
+	new := bytes.Clone(old)
+	new[700_000] = 1
+	d := roundTrip(t, old, new, delta.Options{Matchers: []delta.Matcher{delta.Hash{}}})
+	if len(d) > 12 {
+		t.Errorf("one changed byte in a megabyte of zeros costs %d bytes", len(d))
+	}
+}
+
+func TestDenseDifferences(t *testing.T) {
+	// A program whose addresses moved: one byte in four differs, by one of two amounts.
+	old := noise(9, 200_000)
+	new := bytes.Clone(old)
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := 0; i < len(new); i += 4 {
+		new[i] += byte(16 + r.IntN(2))
+	}
+	d := roundTrip(t, old, new, delta.Options{Matchers: []delta.Matcher{same{}}})
+	if len(d) > 20_000 {
+		t.Errorf("the delta has %d bytes", len(d))
+	}
+}
+
+// same matches each byte of new with the one at the same place in old.
+type same struct{}
+
+func (same) Name() string { return "same" }
+func (same) Match(_ context.Context, _, new []byte) ([]delta.Op, error) {
+	return []delta.Op{{Copy: int64(len(new))}}, nil
+}
+
+// way is a matcher that says what it was told.
+type way []delta.Op
+
+func (way) Name() string { return "way" }
+func (w way) Match(context.Context, []byte, []byte) ([]delta.Op, error) {
+	return w, nil
+}
+
+func TestMakeRefusesAnImpossibleWay(t *testing.T) {
+	rows := []struct {
+		name string
+		way  way
+	}{
+		{"copies beyond old", way{{Copy: 9, Insert: 1}}},
+		{"copies beyond new", way{{Copy: 7, Insert: 1}}},
+		{"copies a negative number", way{{Copy: -1, Insert: 1}}},
+		{"inserts beyond new", way{{Copy: 1, Insert: 6}}},
+		{"inserts a negative number", way{{Copy: 2, Insert: -1}, {Copy: 1, Insert: 1}}},
+		{"seeks before old", way{{Copy: 1, Insert: 1, Seek: -2}}},
+		{"seeks beyond old", way{{Copy: 1, Insert: 1, Seek: 8}}},
+		{"ends with a copy that old does not hold", way{{Copy: 1, Insert: 1, Seek: 7}}},
+	}
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			var d bytes.Buffer
+			_, err := delta.Make(t.Context(), &d, []byte("old image")[:8], []byte("a newer")[:6], delta.Options{Matchers: []delta.Matcher{r.way}})
+			if err == nil || d.Len() > 0 {
+				t.Errorf("error %v, %d bytes written", err, d.Len())
+			}
+		})
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	old, new := list(2000), list(2001)
+	d := roundTrip(t, old, new, delta.Options{})
+	cancel()
+	var out bytes.Buffer
+	if _, err := delta.Make(ctx, &out, old, new, delta.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("making: %v", err)
+	}
+	err := delta.Apply(ctx, &out, bytes.NewReader(old), int64(len(old)), bytes.NewReader(d), int64(len(d)), int64(len(new)))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("applying: %v", err)
+	}
+}
+
+func TestProgressReachesItsTotal(t *testing.T) {
+	var last, all int64
+	opt := delta.Options{Progress: func(done, total int64) {
+		if done < last || done > total {
+			t.Errorf("progress went from %d to %d of %d", last, done, total)
+		}
+		last, all = done, total
+	}}
+	roundTrip(t, list(500), list(600), opt)
+	if last != all || all == 0 {
+		t.Errorf("it ended at %d of %d", last, all)
+	}
+}
+
+func TestApplyHashed(t *testing.T) {
+	old, new := list(300), list(310)
+	d := roundTrip(t, old, new, delta.Options{})
+	sum, err := delta.ApplyHashed(t.Context(), io.Discard, bytes.NewReader(old), int64(len(old)), bytes.NewReader(d), int64(len(d)), int64(len(new)))
+	if err != nil || sum != sha256.Sum256(new) {
+		t.Errorf("sum %x, error %v", sum, err)
+	}
+}
+
+func TestErrorsOfInputsAndOutputAreNotCorruption(t *testing.T) {
+	old, new := list(3000), list(3001)
+	d := roundTrip(t, old, new, delta.Options{})
+	broken := errors.New("broken")
+	rows := []struct {
+		name       string
+		w          io.Writer
+		old, patch io.ReaderAt
+	}{
+		{"old cannot be read", io.Discard, failing{broken}, bytes.NewReader(d)},
+		{"old is shorter than said", io.Discard, bytes.NewReader(old[:100]), bytes.NewReader(d)},
+		{"the delta cannot be read", io.Discard, bytes.NewReader(old), failing{broken}},
+		{"the delta is shorter than said", io.Discard, bytes.NewReader(old), bytes.NewReader(d[:1])},
+		{"the output cannot be written", failing{broken}, bytes.NewReader(old), bytes.NewReader(d)},
+	}
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			err := delta.Apply(t.Context(), r.w, r.old, int64(len(old)), r.patch, int64(len(d)), int64(len(new)))
+			if err == nil || errors.Is(err, delta.ErrCorrupt) || !errors.Is(err, broken) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) ReadAt([]byte, int64) (int, error) { return 0, f.err }
+func (f failing) Write([]byte) (int, error)         { return 0, f.err }

@@ -1,5 +1,7 @@
 package delta
 
+import "fmt"
+
 // Op is one step of a way from old to new: copy bytes of old, with whatever
 // differences new has there; insert bytes of new; move in old by Seek.
 // Positions in both images start at 0; after the last Op the rest of new is
@@ -32,6 +34,28 @@ func tidy(ops []Op, newSize int64) []Op {
 		out = out[:n-1]
 	}
 	return out
+}
+
+// possible checks that operations stay within both images and fill the new one.
+func possible(ops []Op, oldSize, newSize int64) error {
+	var p, q int64
+	for i, op := range append(ops[:len(ops):len(ops)], Op{Copy: -1}) {
+		if i == len(ops) {
+			op.Copy = newSize - p // the copy that ends the image
+		}
+		if op.Copy < 0 || op.Copy > newSize-p || op.Copy > oldSize-q {
+			return fmt.Errorf("operation %d copies %d bytes from %d to %d", i, op.Copy, q, p)
+		}
+		p, q = p+op.Copy, q+op.Copy
+		if op.Insert < 0 || op.Insert > newSize-p {
+			return fmt.Errorf("operation %d inserts %d bytes at %d of %d", i, op.Insert, p, newSize)
+		}
+		if p += op.Insert; op.Seek < -q || op.Seek > oldSize-q {
+			return fmt.Errorf("operation %d seeks from %d by %d of %d", i, q, op.Seek, oldSize)
+		}
+		q += op.Seek
+	}
+	return nil
 }
 
 // columns are the bytes of a delta before they are coded.
@@ -83,6 +107,9 @@ const sparseDiffs = 256
 // encode returns the smallest delta that ops can be written as.
 func encode(old, new []byte, ops []Op) ([]byte, error) {
 	ops = tidy(ops, int64(len(new)))
+	if err := possible(ops, int64(len(old)), int64(len(new))); err != nil {
+		return nil, err
+	}
 	cols := split(old, new, ops)
 	var sparse header
 	if len(cols.diffs) > 0 {
@@ -139,14 +166,14 @@ func (c columns) assemble(old []byte, ops []Op, h header, diffs, inserts []byte)
 // pack codes the packed stream.
 func (c columns) pack(old []byte, ops []Op, flags byte) []byte {
 	enc := newRangeEncoder()
-	p := newPacked(enc)
+	p := newPacked(enc, flags)
 	diffs, inserts := c.diffs, c.inserts
 	gap := func() {
 		if len(diffs) == 0 {
-			p.gap.code(enc, 0)
+			p.diff.codeGap(enc, 0)
 			return
 		}
-		p.gap.code(enc, uint64(diffs[0].gap)+1)
+		p.diff.codeGap(enc, uint64(diffs[0].gap)+1)
 	}
 	left := int64(0)
 	if flags&flagSparse != 0 {
@@ -158,7 +185,7 @@ func (c columns) pack(old []byte, ops []Op, flags byte) []byte {
 		for flags&flagSparse != 0 && len(diffs) > 0 && diffs[0].gap-left < n {
 			n -= diffs[0].gap - left + 1
 			left = 0
-			p.value.code(enc, diffs[0].value)
+			p.diff.codeValue(enc, diffs[0].value)
 			diffs = diffs[1:]
 			gap()
 		}

@@ -1,5 +1,7 @@
 package delta
 
+import "math/bits"
+
 // packed is the model of the packed stream: what it holds, in which order,
 // and with which contexts. Make and Apply drive the same code from both ends.
 type packed struct {
@@ -9,24 +11,27 @@ type packed struct {
 	copies *numberModel
 	insert *numberModel
 	seek   *numberModel
-	gap    *numberModel
-	value  *byteModel
-	text   *textModel
+	diff   *diffModel // nil without sparse differences
+	text   *textModel // nil if a section holds the inserted bytes
 }
 
-func newPacked(c bitCoder) *packed {
+func newPacked(c bitCoder, flags byte) *packed {
 	r := newRates()
-	return &packed{
+	p := &packed{
 		c:      c,
 		rates:  r,
 		more:   probStart,
 		copies: newNumberModel(r),
 		insert: newNumberModel(r),
 		seek:   newNumberModel(r),
-		gap:    newNumberModel(r),
-		value:  newByteModel(r),
-		text:   newTextModel(r),
 	}
+	if flags&flagSparse != 0 {
+		p.diff = newDiffModel(r)
+	}
+	if flags&flagInserts == 0 {
+		p.text = newTextModel(r)
+	}
+	return p
 }
 
 // another codes whether one more operation follows.
@@ -45,31 +50,59 @@ func (p *packed) seekBy(n int64) int64 {
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-// byteModel codes bytes in the context of the byte before.
-type byteModel struct {
+// diffModel codes sparse differences: how many equal bytes precede the next
+// one, in the context of the gap before, and its value, in the contexts of the
+// values before. In programs, addresses shift by the same amount again and again.
+type diffModel struct {
 	rates *rates
-	last  byte
-	probs [256][256]prob
+	gaps  [8]*numberModel
+	gap   uint64    // the gap before
+	last  [2]uint32 // the two values before
+	one   [512][256]prob
+	two   [1 << 10][256]prob
 }
 
-func newByteModel(r *rates) *byteModel {
-	m := &byteModel{rates: r}
-	for i := range m.probs {
-		for j := range m.probs[i] {
-			m.probs[i][j] = probStart
-		}
+func newDiffModel(r *rates) *diffModel {
+	m := &diffModel{rates: r}
+	for i := range m.gaps {
+		m.gaps[i] = newNumberModel(r)
+	}
+	for i := range m.one {
+		fill(m.one[i][:])
+	}
+	for i := range m.two {
+		fill(m.two[i][:])
 	}
 	return m
 }
 
-func (m *byteModel) code(c bitCoder, v byte) byte {
+func fill(p []prob) {
+	for i := range p {
+		p[i] = probStart
+	}
+}
+
+// codeGap codes a gap plus one, or 0 after the last difference.
+func (m *diffModel) codeGap(c bitCoder, n uint64) uint64 {
+	m.gap = m.gaps[min(bits.Len64(m.gap), len(m.gaps)-1)].code(c, n)
+	return m.gap
+}
+
+func (m *diffModel) codeValue(c bitCoder, v byte) byte {
+	var touching uint32
+	if m.gap == 1 {
+		touching = 256
+	}
+	one := &m.one[m.last[0]|touching]
+	two := &m.two[(m.last[0]|m.last[1]<<8|touching<<8)*0x9e3779b1>>22]
 	node := uint32(1)
 	for i := 7; i >= 0; i-- {
-		p := &m.probs[m.last][node]
-		b := c.code(uint32(v)>>uint(i)&1, p.p())
+		p, q := &one[node], &two[node]
+		b := c.code(uint32(v)>>uint(i)&1, (p.p()+3*q.p())>>2)
 		p.learn(b, m.rates, 250)
+		q.learn(b, m.rates, 250)
 		node = node<<1 | b
 	}
-	m.last = byte(node)
-	return m.last
+	m.last[1], m.last[0] = m.last[0], node&255
+	return byte(node)
 }
