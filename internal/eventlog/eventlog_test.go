@@ -2,19 +2,14 @@ package eventlog_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
@@ -289,91 +284,6 @@ func TestTextsOfHostilePeersAreBounded(t *testing.T) {
 	}
 }
 
-func TestFollowGivesWhatWasAndWhatComes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "events.log")
-	synctest.Test(t, func(t *testing.T) {
-		l, err := eventlog.Open(path, eventlog.MinBytes, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for n := range 100 { // more than is kept in memory
-			add(t, l, happened(n))
-		}
-		var mu sync.Mutex // guards seen
-		seen := map[int64][]int64{}
-		ctx, cancel := context.WithCancel(t.Context())
-		ends := make(chan error)
-		for _, from := range []int64{0, 98, 100, 1000} {
-			go func() {
-				ends <- l.Follow(ctx, from, func(e event.Event) error {
-					mu.Lock()
-					defer mu.Unlock()
-					seen[from] = append(seen[from], e.Seq)
-					return nil
-				})
-			}()
-		}
-		synctest.Wait()
-		for n := range 3 {
-			add(t, l, happened(n))
-			if n == 1 {
-				synctest.Wait()
-			}
-		}
-		synctest.Wait()
-		cancel()
-		for range 4 {
-			if err := <-ends; err != nil {
-				t.Error(err)
-			}
-		}
-		for from, want := range map[int64]int{0: 103, 98: 5, 100: 3, 1000: 0} {
-			if len(seen[from]) != want {
-				t.Errorf("from %d: %v", from, seen[from])
-			}
-			for i, seq := range seen[from] {
-				if seq != from+int64(i)+1 {
-					t.Errorf("from %d: %v", from, seen[from])
-					break
-				}
-			}
-		}
-
-		enough := errors.New("enough")
-		if err := l.Follow(context.Background(), 0, func(event.Event) error { return enough }); !errors.Is(err, enough) {
-			t.Errorf("error %v", err)
-		}
-		go func() { ends <- l.Follow(context.Background(), 0, func(event.Event) error { return nil }) }()
-		synctest.Wait()
-		l.Close()
-		if err := <-ends; err != nil {
-			t.Errorf("after Close: %v", err)
-		}
-		if _, err := l.Append(happened(0)); !errors.Is(err, os.ErrClosed) {
-			t.Errorf("Append after Close: %v", err)
-		}
-	})
-}
-
-func TestManyMayAppendAtOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "events.log")
-	l := open(t, path)
-	var group sync.WaitGroup
-	for range 8 {
-		group.Go(func() {
-			for n := range 20 {
-				if _, err := l.Append(happened(n)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	group.Wait()
-	if events := checkLog(t, l, path); len(events) != 160 {
-		t.Errorf("%d events", len(events))
-	}
-}
-
 func TestLogThatIsNotThereHasNoEvents(t *testing.T) {
 	r := eventlog.Reader{Path: filepath.Join(t.TempDir(), "events.log")}
 	if events, err := r.Since(time.Time{}); err != nil || len(events) != 0 {
@@ -381,51 +291,5 @@ func TestLogThatIsNotThereHasNoEvents(t *testing.T) {
 	}
 	if _, ok, err := r.Last(event.NothingNew); ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
-	}
-}
-
-func TestEventsAreLoggedByTheirSeverity(t *testing.T) {
-	var out bytes.Buffer
-	logger := logrus.New()
-	logger.SetOutput(&out)
-	logger.SetFormatter(&logrus.JSONFormatter{DisableTimestamp: true})
-	l := open(t, filepath.Join(t.TempDir(), "events.log"))
-	l.Log = logger
-	for _, code := range []event.Code{event.NothingNew, event.WithoutBases, event.UpdateFailed, event.BaseDamaged} {
-		add(t, l, event.New(start, code, map[string]string{"base": "hashes", "seq": "of the publisher"}))
-	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	for i, want := range []string{
-		`"event":"NothingNew","level":"info"`, `"event":"WithoutBases","hint":`, `"level":"error"`, `"severity":"critical"`,
-	} {
-		if !strings.Contains(lines[i], want) || !strings.Contains(lines[i], fmt.Sprintf(`"seq":%d`, i+1)) || !strings.Contains(lines[i], `"base":"hashes"`) {
-			t.Errorf("line %s lacks %s", lines[i], want)
-		}
-	}
-}
-
-func TestLogFileMayBeRenamedAtAnyTime(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "freshet.log")
-	l, err := eventlog.NewLogger(path, "info")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Info("first")
-	l.Debug("not this")
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	l.Warn("second")
-	for file, want := range map[string]string{path + ".1": "msg=first", path: "msg=second"} {
-		data, err := os.ReadFile(file)
-		if err != nil || strings.Count(string(data), "msg=") != 1 || !strings.Contains(string(data), want) {
-			t.Errorf("%s: %q, %v", file, data, err)
-		}
-	}
-	if _, err := eventlog.NewLogger(filepath.Join(path, "x"), "info"); err == nil {
-		t.Error("a file that cannot be is taken")
-	}
-	if _, err := eventlog.NewLogger("stderr", "loud"); err == nil {
-		t.Error("a level that is none is taken")
 	}
 }
