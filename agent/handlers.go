@@ -157,6 +157,12 @@ func (a *Agent) followEvents(w http.ResponseWriter, req *http.Request, since tim
 }
 
 func (a *Agent) getPlan(w http.ResponseWriter, req *http.Request) error {
+	a.mu.Lock()
+	ready := a.force.ready()
+	a.mu.Unlock()
+	if ready != nil {
+		return ready
+	}
 	var plan updater.Plan
 	err := a.exclusively(req.Context(), "a plan", func(ctx context.Context, u *updater.Updater) (err error) {
 		plan, err = u.Plan(ctx)

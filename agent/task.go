@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/updater"
 )
 
@@ -39,10 +40,13 @@ func (a *Agent) start(id int, why string) (api.Started, error) {
 	r.id = rec.Runs
 	a.records.Tasks[id] = rec
 	a.last[id] = r
-	u := a.updater(a.force)
+	u, ready := a.updater(a.force), a.force.ready()
 	a.runs.Go(func() {
-		res := a.perform(ctx, u, id, why, r)
-		a.finish(r, res)
+		if id == api.TaskUpdate && ready != nil {
+			a.finish(r, a.refuse(ready))
+			return
+		}
+		a.finish(r, a.perform(ctx, u, id, why, r))
 	})
 	return api.Started{Task: id, Run: r.id}, nil
 }
@@ -115,6 +119,13 @@ func (a *Agent) perform(ctx context.Context, u *updater.Updater, id int, why str
 	}
 	res.Bases, res.Ended = changesOf(changes), a.Clock.Now().UTC()
 	return finished{result: res}
+}
+
+// refuse is the end of an update that cannot begin.
+func (a *Agent) refuse(err error) finished {
+	now := a.Clock.Now().UTC()
+	a.emit(event.UpdateFailed, map[string]string{"error": err.Error()})
+	return finished{result: api.Result{Outcome: api.Failed, Error: err.Error(), Started: now, Ended: now, Bases: []api.Change{}}}
 }
 
 // finished is a run's result and how long the sources want to be left alone.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"reflect"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/eventlog"
 	"github.com/freshet/freshet/internal/settings"
@@ -121,13 +121,9 @@ func (a *Agent) wire(s *settings.Settings) *inForce {
 
 // updater makes an updater of what is in force. Each use has its own: an
 // updater serves one goroutine. The root of trust is read anew, since it may
-// be put in place after the agent started; without one there is none to trust,
-// and updates say so.
+// be put in place after the agent started; see [inForce.ready] for none.
 func (a *Agent) updater(f *inForce) *updater.Updater {
-	root, err := readRoot(f.settings.Root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		a.warn("no root of trust", err)
-	}
+	root, _ := readRoot(f.settings.Root)
 	u := &updater.Updater{
 		Dir: a.Dir, Runtime: a.Runtime, Version: a.Version, Disk: a.Disk, Clock: a.Clock,
 		Root: root, Sources: f.sources, Count: f.count,
@@ -152,6 +148,20 @@ func used(b settings.Base) bool {
 }
 
 func seconds(d settings.Duration) bases.Seconds { return bases.Seconds(time.Duration(d) / time.Second) }
+
+// ready says what is missing for an update.
+func (f *inForce) ready() error {
+	if len(f.sources) == 0 {
+		return nil // the updater says so
+	}
+	if _, err := readRoot(f.settings.Root); err != nil {
+		return &api.Error{
+			Code: api.RunFailed, Text: fmt.Sprintf("no root of trust: %v", err),
+			Hint: "get it from the publisher (metadata/1.root.json of the repository), on a way that you trust",
+		}
+	}
+	return nil
+}
 
 // readRoot reads the pinned root of trust.
 func readRoot(path string) ([]byte, error) {

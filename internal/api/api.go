@@ -162,6 +162,8 @@ type Verified struct {
 	Name    string `json:"name"`
 	Version int64  `json:"version"`
 	Error   string `json:"error,omitempty"` // "": whole
+
+	Repaired bool `json:"repaired,omitempty"` // it was damaged, and is whole again
 }
 
 // VerifiedAll answers a verification.
