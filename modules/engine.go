@@ -64,7 +64,8 @@ func (e *Engine) Try(ctx context.Context, v Version) error {
 	return e.run(ctx, "try", e.TryCommand, v)
 }
 
-// Take tells the engine after the switch, by its command or a signal.
+// Take tells the engine after the switch, by its command or a signal. See
+// ErrNotRunning for an engine that is not there to be told by a signal.
 func (e *Engine) Take(ctx context.Context, v Version) error {
 	if e.Signal != nil {
 		if err := e.Signal.Send(); err != nil {

@@ -254,11 +254,18 @@ func TestPidfileThatNamesNoEngineIsRefused(t *testing.T) {
 			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := (&modules.Signal{Pidfile: path, Name: "HUP"}).Send(); err == nil {
-				t.Error("no error")
+			err := (&modules.Signal{Pidfile: path, Name: "HUP"}).Send()
+			if err == nil || errors.Is(err, modules.ErrNotRunning) != (name == "a process that went") {
+				t.Errorf("error %v", err)
 			}
 		})
 	}
+	t.Run("a file that is not there is an engine that does not run", func(t *testing.T) {
+		err := (&modules.Signal{Pidfile: filepath.Join(t.TempDir(), "pid"), Name: "HUP"}).Send()
+		if !errors.Is(err, modules.ErrNotRunning) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 func TestEngineFromSettings(t *testing.T) {
