@@ -32,11 +32,11 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 	m.Image = img
 	rel.setFile(m, before)
 	m.Records = count.Records
-	if rel.has(m, before) {
-		return nil, nil, nil
-	}
 	if rel.Shrink != "" {
 		m.Notes = strings.TrimSpace(m.Notes + "\n\nSmaller on purpose: " + rel.Shrink)
+	}
+	if rel.has(m, before) {
+		return nil, nil, nil
 	}
 	if err := rel.check(m, before, now, count); err != nil {
 		return nil, nil, err
@@ -91,7 +91,7 @@ func (rel Release) setFile(m, before *bases.Manifest) {
 // has says whether the version before is what is asked for: a run that was
 // killed after its last step, or an hour in which nothing changed.
 func (rel Release) has(m, before *bases.Manifest) bool {
-	if before == nil || before.Image != m.Image {
+	if before == nil || before.Image != m.Image || !sameTerms(m, before) {
 		return false
 	}
 	if rel.Version != 0 {
@@ -99,6 +99,15 @@ func (rel Release) has(m, before *bases.Manifest) bool {
 	}
 	age := m.Published.Sub(before.Published)
 	return age >= 0 && age < rel.Every
+}
+
+// sameTerms says whether nothing but the content could differ: checks that
+// were tightened, say, are worth a version of their own.
+func sameTerms(m, before *bases.Manifest) bool {
+	return m.Stale == before.Stale && (m.Notes == "" || m.Notes == before.Notes) &&
+		m.Checks.MinRecords == before.Checks.MinRecords &&
+		slices.Equal(m.Checks.MustHave, before.Checks.MustHave) &&
+		slices.Equal(m.Checks.MustLack, before.Checks.MustLack)
 }
 
 func (rel Release) check(m, before *bases.Manifest, now time.Time, count bases.Count) error {

@@ -180,7 +180,23 @@ func TestPublishSameContent(t *testing.T) {
 	if len(m.Deltas) != 2 {
 		t.Errorf("deltas %+v", m.Deltas)
 	}
-	done = put(t, r, "b", ten(2), func(r *publish.Release) { r.Version = 3 })
+	for _, c := range []struct {
+		name string
+		give func(*publish.Release)
+	}{
+		{"a floor", func(r *publish.Release) { r.MinRecords = 10 }},
+		{"a sample", func(r *publish.Release) { r.MustLack = []string{"good.example"} }},
+		{"another pace", func(r *publish.Release) { r.Every = 48 * time.Hour }},
+		{"notes", func(r *publish.Release) { r.Every, r.Notes = 48*time.Hour, "Nothing new." }},
+	} {
+		if done := put(t, r, "b", ten(2), c.give); done.Unchanged {
+			t.Errorf("the same content with %s: %+v", c.name, done)
+		}
+		if done := put(t, r, "b", ten(2), c.give); !done.Unchanged {
+			t.Errorf("the same content with %s again: %+v", c.name, done)
+		}
+	}
+	done = put(t, r, "b", ten(2), func(r *publish.Release) { r.Every, r.Version = 48*time.Hour, 7 })
 	if !done.Unchanged {
 		t.Errorf("the version by its number again: %+v", done)
 	}

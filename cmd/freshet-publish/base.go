@@ -24,8 +24,8 @@ func (a *app) baseCommand() *cobra.Command {
 		Use:   "base REPO NAME PATH",
 		Short: "publish a version of a base",
 		Long: `base publishes the file or folder PATH as the next version of the base NAME.
-Content that the newest version has already is published again, as a sign of
-life, only once --every has passed.
+Content that the newest version has already, with the same checks and notes, is
+published again, as a sign of life, only once --every has passed.
 
 The floor of records and the samples are remembered from version to version.
 What is refused (empty, below the floor, less than half of the version before)
