@@ -32,7 +32,7 @@ check: ## gofmt, vet, staticcheck; govulncheck where it is installed
 fuzz: ## fuzz each parser of outside bytes for FUZZTIME
 	@for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; \
 	done
 

@@ -1,6 +1,7 @@
 package bases
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func (r *Reader) statFile() error {
 	if err := CheckFileName(r.file); err != nil {
 		return err
 	}
-	st, err := r.root.Stat(r.file)
+	st, err := r.root.Lstat(r.file)
 	if err != nil {
 		return err
 	}
@@ -195,11 +196,19 @@ func (r *Reader) readPart(i int, p []byte, at int64) (int, error) {
 	return n, err
 }
 
-// Sum reads the image through and gives its SHA-256.
-func (r *Reader) Sum() (Hash, error) {
+// Sum reads the image through and gives its SHA-256. It ends when ctx does.
+func (r *Reader) Sum(ctx context.Context) (Hash, error) {
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, io.NewSectionReader(r, 0, r.size), make([]byte, 256<<10)); err != nil {
-		return Hash{}, err
+	buf := make([]byte, 256<<10)
+	for off := int64(0); off < r.size; off += int64(len(buf)) {
+		if ctx.Err() != nil {
+			return Hash{}, context.Cause(ctx)
+		}
+		buf = buf[:min(int64(len(buf)), r.size-off)]
+		if _, err := r.ReadAt(buf, off); err != nil {
+			return Hash{}, err
+		}
+		h.Write(buf)
 	}
 	return Hash(h.Sum(nil)), nil
 }

@@ -144,6 +144,15 @@ func ParseManifest(name string, data []byte) (*Manifest, error) {
 	return &m, nil
 }
 
+// NameIn gives the name that a manifest says it is for.
+func NameIn(data []byte) (string, error) {
+	var m struct {
+		Name string `json:"name"`
+	}
+	err := json.Unmarshal(data, &m)
+	return m.Name, err
+}
+
 // Check says what is senseless in m.
 func (m *Manifest) Check() error {
 	if m.Type != "base" {

@@ -1,7 +1,6 @@
 package rollback
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +46,7 @@ func (s Store) Load() (State, error) {
 		return st, &DamagedError{path, err}
 	}
 	var read State
-	if err := json.Unmarshal(data, &read); err != nil {
+	if err := unseal(data, &read); err != nil {
 		return st, &DamagedError{path, err}
 	}
 	if err := read.Check(); err != nil {
@@ -65,11 +64,11 @@ func (s Store) Save(st State) error {
 	if err := s.syncAgain(st); err != nil {
 		return fmt.Errorf("saving the state: %w", err)
 	}
-	data, err := json.MarshalIndent(st, "", "  ")
+	data, err := seal(st)
 	if err != nil {
 		return err
 	}
-	if err := s.Disk.WriteFile(filepath.Join(s.Dir, "state.json"), append(data, '\n'), 0o644); err != nil {
+	if err := s.Disk.WriteFile(filepath.Join(s.Dir, "state.json"), data, 0o644); err != nil {
 		return fmt.Errorf("saving the state: %w", err)
 	}
 	return nil
@@ -98,11 +97,11 @@ func (s Store) Make(st State, g Generation) (State, Generation, error) {
 	if err := s.Disk.MkdirAll(dir, 0o755); err != nil {
 		return st, g, fmt.Errorf("making generation %d: %w", g.Number, err)
 	}
-	data, err := json.MarshalIndent(g, "", "  ")
+	data, err := seal(g)
 	if err != nil {
 		return st, g, err
 	}
-	if err := s.Disk.WriteFile(filepath.Join(dir, "generation.json"), append(data, '\n'), 0o644); err != nil {
+	if err := s.Disk.WriteFile(filepath.Join(dir, "generation.json"), data, 0o644); err != nil {
 		return st, g, fmt.Errorf("making generation %d: %w", g.Number, err)
 	}
 	return st, g, nil
@@ -119,7 +118,7 @@ func (s Store) Generation(n int) (Generation, error) {
 		return Generation{}, &DamagedError{path, err}
 	}
 	var g Generation
-	if err := json.Unmarshal(data, &g); err != nil {
+	if err := unseal(data, &g); err != nil {
 		return Generation{}, &DamagedError{path, err}
 	}
 	if g.Number != n {

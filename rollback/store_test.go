@@ -96,7 +96,7 @@ func TestStoppedAtAnyStepTheStateIsOldOrNewAndTheNextRunSucceeds(t *testing.T) {
 }
 
 func TestADamagedStateIsNotNoState(t *testing.T) {
-	for name, text := range map[string]string{"cut": `{"format":1,"cur`, "empty": "", "another": `{"format":1,"current":9,"last":1}`} {
+	for name, text := range map[string]string{"cut": `{"format":1,"cur`, "empty": "", "another": `{"format":1,"current":9,"last":1}`, "a wrong sum": `{"sha256":"00","content":{"format":1}}`} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(text), 0o644); err != nil {

@@ -122,6 +122,30 @@ func (u *Updater) openOld(name string, version int64) (*oldImage, error) {
 	return nil, fmt.Errorf("version %d is not at hand", version)
 }
 
+// twin is the tree whose files the new version may share: what the delta
+// starts from, else a version in use, else, for a repair, the damaged version
+// itself; the builder compares before it links.
+func (u *Updater) twin(j *job, first *oldImage) *oldImage {
+	none := &oldImage{close: func() {}}
+	if j.manifest.Image.Kind != bases.KindTree {
+		return none
+	}
+	if first.tree != nil {
+		return &oldImage{tree: first.tree, dir: first.dir, close: func() {}}
+	}
+	dirs := []string{u.versionDir(j.name, currentLink), u.versionDir(j.name, j.manifest.Dir())}
+	for _, dir := range dirs {
+		dir, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			continue
+		}
+		if r, err := bases.NewImage(dir); err == nil && r.Kind() == bases.KindTree {
+			return &oldImage{tree: r, dir: dir, close: func() { r.Close() }}
+		}
+	}
+	return none
+}
+
 type empty struct{}
 
 func (empty) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
@@ -152,8 +176,7 @@ func (u *Updater) applyMiddle(ctx context.Context, old *oldImage, path string, j
 }
 
 // applyLast makes the wanted version itself: built under a temporary name,
-// its hash and content checked, synced, and only then given its name. Files
-// that are the same in first become links.
+// its hash and content checked, synced, and only then given its name.
 func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path string, j *job) (err error) {
 	m := j.manifest
 	tmp := filepath.Join(u.tmp(), j.name+"-"+m.Dir()+".build")
@@ -168,7 +191,9 @@ func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path stri
 			u.Disk.RemoveAll(tmp)
 		}
 	}()
-	b := bases.NewBuilder(u.Disk, tmp, m, first.tree, first.dir)
+	twin := u.twin(j, first)
+	defer twin.close()
+	b := bases.NewBuilder(u.Disk, tmp, m, twin.tree, twin.dir)
 	if err := u.patch(ctx, b, old, path, m.Image.Size, m.Image.SHA256); err != nil {
 		b.Abort()
 		return err

@@ -26,6 +26,15 @@ func linksOf(t *testing.T, path string) uint64 {
 	return uint64(st.Sys().(*syscall.Stat_t).Nlink)
 }
 
+func inodeOf(t *testing.T, path string) uint64 {
+	t.Helper()
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Sys().(*syscall.Stat_t).Ino
+}
+
 // newMirror serves the repository a second time.
 func newMirror(t *testing.T, w *world, see func(*http.Request)) *httptest.Server {
 	t.Helper()

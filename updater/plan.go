@@ -174,6 +174,22 @@ func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, 
 	return nil, errors.Join(errs...)
 }
 
+// named fetches a file of known hash, whose size is bounded as a manifest's.
+func (u *Updater) named(ctx context.Context, path string, want [sha256.Size]byte) ([]byte, error) {
+	var errs []error
+	for _, s := range u.Sources {
+		data, err := s.Fetch(ctx, path, bases.MaxManifest)
+		if err == nil && sha256.Sum256(data) != want {
+			err = fmt.Errorf("%s from %s is not what was signed", path, s.Name())
+		}
+		if err == nil {
+			return data, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
 // sourcesFrom lists the sources with first in front.
 func (u *Updater) sourcesFrom(first source.Source) []source.Source {
 	all := []source.Source{first}
@@ -191,7 +207,7 @@ func (u *Updater) atHand(name string) map[int64]bases.Hash {
 	for _, g := range u.store().Generations() {
 		ref, ok := g.Bases[name]
 		var h bases.Hash
-		if ok && h.UnmarshalText([]byte(ref.Image)) == nil && u.present(name, ref) {
+		if ok && h.UnmarshalText([]byte(ref.Image)) == nil && u.present(name, ref) && !u.damaged[u.versionDir(name, ref.Dir)] {
 			have[ref.Version] = h
 		}
 	}

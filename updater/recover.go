@@ -32,7 +32,7 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 			return false, err
 		}
 	}
-	st, err := u.readState()
+	st, err := u.soundState()
 	if err != nil {
 		return false, err
 	}
@@ -97,40 +97,6 @@ func (u *Updater) allNew(st rollback.State) ([]rollback.Withdrawn, error) {
 			"to", fmt.Sprint(good.Bases[name].Version), "error", w.Reason)
 	}
 	return gone, nil
-}
-
-// readState loads the state. One that cannot be read is not "no state": the
-// newest generation whose bases are all there is taken, and the damaged file
-// kept beside the new one.
-func (u *Updater) readState() (rollback.State, error) {
-	st, err := u.store().Load()
-	var damaged *rollback.DamagedError
-	if !errors.As(err, &damaged) {
-		return st, err
-	}
-	u.emit(event.StateDamaged, "error", err.Error())
-	if data, err := os.ReadFile(damaged.Path); err == nil {
-		if err := u.Disk.WriteFile(damaged.Path+".damaged", data, 0o600); err != nil {
-			return st, err
-		}
-	}
-	st = rollback.State{Format: rollback.StateFormat}
-	for _, g := range u.store().Generations() {
-		st.Last = max(st.Last, g.Number)
-		if u.whole(g) {
-			st.Previous, st.Good, st.Current = st.Good, g.Number, g.Number
-		}
-	}
-	return st, u.store().Save(st)
-}
-
-func (u *Updater) whole(g rollback.Generation) bool {
-	for name, ref := range g.Bases {
-		if !u.present(name, ref) {
-			return false
-		}
-	}
-	return true
 }
 
 // load gives the state and its current generation.

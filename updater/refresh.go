@@ -33,8 +33,11 @@ type fetcher struct{ source.Source }
 
 func (f fetcher) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
 	data, err := f.Source.Fetch(ctx, path, limit)
-	if errors.Is(err, source.ErrNotFound) {
+	switch {
+	case errors.Is(err, source.ErrNotFound):
 		return nil, fmt.Errorf("%w: %w", trust.ErrNotFound, err)
+	case errors.Is(err, source.ErrTooLarge):
+		return nil, fmt.Errorf("%w: %w", trust.ErrTooLarge, err)
 	}
 	return data, err
 }

@@ -103,9 +103,12 @@ type Installed struct {
 	Path     string          `json:"path"` // the folder that engines read: bases/NAME/current
 }
 
-// Verified is the result of reading an installed version back.
+// Verified is the result of reading a version back: one in use, or one kept to
+// go back to.
 type Verified struct {
 	Name    string `json:"name"`
 	Version int64  `json:"version"`
 	Error   string `json:"error,omitempty"` // "": whole
+
+	Repaired bool `json:"repaired,omitempty"` // it was damaged, and is whole again
 }

@@ -36,7 +36,8 @@ type Updater struct {
 	Clock   *clock.Clock
 	Emit    func(code event.Code, fields map[string]string) // nil: silent
 
-	signed time.Time // newest verified time of signing
+	signed  time.Time       // newest verified time of signing
+	damaged map[string]bool // version folders found damaged, while they are repaired
 }
 
 // keepParts is how long an unfinished download waits to be resumed.

@@ -2,6 +2,7 @@ package updater
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +13,8 @@ import (
 )
 
 // Installed lists the bases of the current generation, by name. It needs no
-// lock.
+// lock. A base whose stored manifest is damaged is listed with what the
+// generation knows of it.
 func (u *Updater) Installed() ([]Installed, rollback.State, error) {
 	st, gen, err := u.load()
 	if err != nil {
@@ -23,57 +25,207 @@ func (u *Updater) Installed() ([]Installed, rollback.State, error) {
 		ref := gen.Bases[name]
 		m, err := u.storedManifest(name, ref)
 		if err != nil {
-			return nil, st, fmt.Errorf("base %s: %w", name, err)
+			m = &bases.Manifest{Name: name, Version: ref.Version, Published: ref.Published, Stale: bases.DefaultThresholds}
 		}
 		list = append(list, Installed{Name: name, Ref: ref, Manifest: m, Path: u.versionDir(name, currentLink)})
 	}
 	return list, st, nil
 }
 
-// Verify reads installed versions (none named: of all bases) back and holds
-// them against their signed hashes.
-func (u *Updater) Verify(ctx context.Context, names []string, progress func(Progress)) ([]Verified, error) {
-	list, _, err := u.Installed()
+// kept is a version of a base that a kept generation names.
+type kept struct {
+	name string
+	ref  rollback.Ref
+	err  error // what is wrong with it
+}
+
+// versions lists what the kept generations name, the current one's first.
+func (u *Updater) versions(names []string) ([]*kept, error) {
+	st, now, err := u.load()
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(list, func(b Installed) bool { return b.Name == name }) {
+		if _, ok := now.Bases[name]; !ok {
 			return nil, fmt.Errorf("base %q is not installed", name)
 		}
 	}
-	r := &reporter{to: progress}
-	var out []Verified
-	for _, b := range list {
-		if len(names) > 0 && !slices.Contains(names, b.Name) {
-			continue
+	var list []*kept
+	seen := map[string]bool{}
+	add := func(g rollback.Generation) {
+		for _, name := range slices.Sorted(maps.Keys(g.Bases)) {
+			ref := g.Bases[name]
+			if seen[name+"/"+ref.Dir] || len(names) > 0 && !slices.Contains(names, name) {
+				continue
+			}
+			seen[name+"/"+ref.Dir] = true
+			list = append(list, &kept{name: name, ref: ref})
 		}
-		if ctx.Err() != nil {
-			return out, context.Cause(ctx)
+	}
+	add(now)
+	all := u.store().Generations()
+	slices.Reverse(all)
+	for _, g := range all {
+		if slices.Contains(st.Keep(all), g.Number) {
+			add(g)
 		}
-		r.phase(PhaseCheck, b.Name)
-		v := Verified{Name: b.Name, Version: b.Ref.Version}
-		if err := u.check(b); err != nil {
-			v.Error = err.Error()
-			u.emit(event.BaseDamaged, "base", b.Name, "version", fmt.Sprint(b.Ref.Version), "error", v.Error)
+	}
+	return list, nil
+}
+
+// Verify reads installed versions (none named: of all bases) back and holds
+// them against their signed hashes: those in use first, then those that are
+// kept to go back to, which share files with them.
+func (u *Updater) Verify(ctx context.Context, names []string, progress func(Progress)) ([]Verified, error) {
+	list, err := u.verify(ctx, names, &reporter{to: progress})
+	out := []Verified{}
+	for _, k := range list {
+		v := Verified{Name: k.name, Version: k.ref.Version}
+		if k.err != nil {
+			v.Error = k.err.Error()
 		}
 		out = append(out, v)
 	}
-	return out, nil
+	return out, err
 }
 
-func (u *Updater) check(b Installed) error {
-	r, err := bases.OpenVersion(u.versionDir(b.Name, b.Ref.Dir), b.Manifest.Image)
+func (u *Updater) verify(ctx context.Context, names []string, r *reporter) ([]*kept, error) {
+	list, err := u.versions(names)
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range list {
+		if ctx.Err() != nil {
+			return list[:i], context.Cause(ctx)
+		}
+		r.phase(PhaseCheck, k.name)
+		if k.err = u.check(ctx, k); ctx.Err() != nil {
+			return list[:i], context.Cause(ctx)
+		}
+		if k.err != nil {
+			u.emit(event.BaseDamaged, "base", k.name, "version", fmt.Sprint(k.ref.Version), "error", k.err.Error())
+		}
+	}
+	return list, nil
+}
+
+func (u *Updater) check(ctx context.Context, k *kept) error {
+	m, err := u.storedManifest(k.name, k.ref)
+	if err != nil {
+		return fmt.Errorf("its manifest: %w", err)
+	}
+	r, err := bases.OpenVersion(u.versionDir(k.name, k.ref.Dir), m.Image)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	sum, err := r.Sum()
+	sum, err := r.Sum(ctx)
 	if err != nil {
 		return err
 	}
-	if sum != b.Manifest.Image.SHA256 {
-		return fmt.Errorf("its SHA-256 is %s, signed is %s", sum, b.Manifest.Image.SHA256)
+	if sum != m.Image.SHA256 {
+		return fmt.Errorf("its SHA-256 is %s, signed is %s", sum, m.Image.SHA256)
 	}
 	return nil
+}
+
+// Repair verifies, and fetches again what is damaged: by deltas from versions
+// that are whole where that is cheaper, else whole. Files of a tree that are
+// still right are not written again. The versions found are as in Verify, with
+// an error for what is still damaged.
+func (u *Updater) Repair(ctx context.Context, names []string, progress func(Progress)) ([]Verified, error) {
+	defer u.closeIdle()
+	r := &reporter{to: progress}
+	list, err := u.verify(ctx, names, r)
+	if err != nil {
+		return nil, err
+	}
+	u.damaged = map[string]bool{}
+	defer func() { u.damaged = nil }()
+	for _, k := range list {
+		if k.err != nil {
+			u.damaged[u.versionDir(k.name, k.ref.Dir)] = true
+		}
+	}
+	out := []Verified{}
+	var changed []string
+	for _, k := range list {
+		v := Verified{Name: k.name, Version: k.ref.Version}
+		if k.err != nil {
+			if err := u.mend(ctx, k, r); err != nil {
+				v.Error = errors.Join(k.err, fmt.Errorf("and could not be repaired: %w", err)).Error()
+			} else {
+				v.Repaired = true
+				changed = append(changed, k.name)
+				delete(u.damaged, u.versionDir(k.name, k.ref.Dir))
+				u.emit(event.BaseRepaired, "base", k.name, "version", fmt.Sprint(k.ref.Version))
+			}
+		}
+		out = append(out, v)
+		if ctx.Err() != nil {
+			return out, context.Cause(ctx)
+		}
+	}
+	return out, u.showAgain(ctx, changed)
+}
+
+// mend obtains one version again and puts it in the place of the damaged one,
+// in one step.
+func (u *Updater) mend(ctx context.Context, k *kept, r *reporter) error {
+	if len(u.Sources) == 0 {
+		return errNoSource
+	}
+	data, err := u.manifestAgain(ctx, k)
+	if err != nil {
+		return err
+	}
+	m, err := bases.ParseManifest(k.name, data)
+	if err != nil {
+		return err
+	}
+	j := &job{name: k.name, manifest: m, data: data, have: u.atHand(k.name)}
+	if err := j.hash.UnmarshalText([]byte(k.ref.Manifest)); err != nil {
+		return err
+	}
+	if wantsIndex(m, j.have) {
+		j.index, _ = u.fetchIndex(ctx, &offer{source: u.Sources[0]}, m) // without it, the full image
+	}
+	j.steps = cheapest(m, j.index, j.have, nil)
+	if len(j.steps) == 0 { // only the manifest was damaged
+		return u.keepManifest(j)
+	}
+	r.phase(PhaseFetch, k.name)
+	if err := u.obtain(ctx, &offer{source: u.Sources[0]}, j, r); err != nil {
+		return err
+	}
+	return u.keepManifest(j)
+}
+
+// manifestAgain gives the manifest of an installed version, fetched by its
+// hash if the stored one is damaged.
+func (u *Updater) manifestAgain(ctx context.Context, k *kept) ([]byte, error) {
+	if data, err := u.readManifest(k.ref.Manifest); err == nil {
+		return data, nil
+	}
+	var hash bases.Hash
+	if err := hash.UnmarshalText([]byte(k.ref.Manifest)); err != nil {
+		return nil, err
+	}
+	return u.named(ctx, fmt.Sprintf("targets/bases/%s.%s.json", k.ref.Manifest, k.name), hash)
+}
+
+// showAgain tells the engines of bases whose files in use were repaired.
+func (u *Updater) showAgain(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	_, gen, err := u.load()
+	if err != nil {
+		return err
+	}
+	err = u.show(ctx, gen)
+	for _, name := range slices.Compact(names) {
+		err = errors.Join(err, u.take(ctx, name, gen, gen))
+	}
+	return err
 }

@@ -24,9 +24,7 @@ func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
 	var errs []error
 	for name, ref := range g.Bases {
 		link := filepath.Join(u.Dir, "bases", name, currentLink)
-		if target, err := os.Readlink(link); err != nil || target != ref.Dir {
-			errs = append(errs, u.Disk.Symlink(ref.Dir, link))
-		}
+		errs = append(errs, u.point(link, ref.Dir))
 		if e, ok := u.Engines[name]; ok {
 			if err := e.DeliverFiles(ctx, u.versionDir(name, ref.Dir)); err != nil {
 				u.emit(event.EngineFailed, "base", name, "step", "deliver", "error", err.Error())
@@ -40,6 +38,19 @@ func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// point makes link lead to dir, whatever stands there.
+func (u *Updater) point(link, dir string) error {
+	if target, err := os.Readlink(link); err == nil && target == dir {
+		return nil
+	}
+	if st, err := os.Lstat(link); err == nil && st.IsDir() { // somebody put a folder there; no rename replaces it
+		if err := u.Disk.RemoveAll(link); err != nil {
+			return err
+		}
+	}
+	return u.Disk.Symlink(dir, link)
 }
 
 // version is what an engine is told of.
@@ -72,7 +83,11 @@ func (u *Updater) prune(st rollback.State) error {
 	}
 	keepDirs := map[string]bool{}
 	keepManifests := map[string]bool{}
-	for _, g := range u.store().Generations() {
+	gens := u.store().Generations()
+	if u.leftBehind(gens) {
+		return nil
+	}
+	for _, g := range gens {
 		for name, ref := range g.Bases {
 			keepDirs[filepath.Join(name, ref.Dir)] = true
 			keepManifests[ref.Manifest+".json"] = true

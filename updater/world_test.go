@@ -196,7 +196,7 @@ func (w *world) checkVersion(name string, ref rollback.Ref) {
 		w.t.Fatal(err)
 	}
 	defer r.Close()
-	if sum, err := r.Sum(); err != nil || sum != m.Image.SHA256 {
+	if sum, err := r.Sum(w.t.Context()); err != nil || sum != m.Image.SHA256 {
 		w.t.Fatalf("%s version %d is damaged: %v", name, ref.Version, err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // File is a file being written beside its final name. Either Commit or Abort
@@ -61,11 +63,28 @@ func (f *File) Commit() error {
 		os.Remove(f.f.Name())
 		return err
 	}
-	if err := os.Rename(f.f.Name(), f.path); err != nil {
+	if err := replace(f.f.Name(), f.path); err != nil {
 		os.Remove(f.f.Name())
 		return err
 	}
 	return f.disk.SyncDir(filepath.Dir(f.path))
+}
+
+// replace renames old to new, also where somebody put a folder at new: no
+// rename does that, but the two can change places.
+func replace(old, new string) error {
+	err := os.Rename(old, new)
+	if err == nil {
+		return nil
+	}
+	st, statErr := os.Lstat(new)
+	if statErr != nil || !st.IsDir() {
+		return err
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, old, unix.AT_FDCWD, new, unix.RENAME_EXCHANGE); err != nil {
+		return &os.LinkError{Op: "exchange", Old: old, New: new, Err: err}
+	}
+	return os.RemoveAll(old)
 }
 
 // Abort drops what was written. After Commit it does nothing.

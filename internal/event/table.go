@@ -18,6 +18,7 @@ const (
 	BaseReleased             Code = "BaseReleased"
 	BaseConfirmed            Code = "BaseConfirmed"
 	BaseDamaged              Code = "BaseDamaged"
+	BaseRepaired             Code = "BaseRepaired"
 	BaseHeld                 Code = "BaseHeld"
 	BasesAreUpToDate         Code = "BasesAreUpToDate"
 	BasesAreOutOfDate        Code = "BasesAreOutOfDate"
@@ -53,7 +54,8 @@ var Table = []Kind{
 	{BaseRolledBack, Warning, "base {base} rolled back from version {from} to {to}: {error}", "it is kept until a newer version; freshet bases release {base} allows version {from} again"},
 	{BaseReleased, Info, "base {base}: version {version} may be installed again", ""},
 	{BaseConfirmed, Info, "base {base} version {version} confirmed", ""},
-	{BaseDamaged, Critical, "base {base} version {version} is damaged: {error}", "run freshet update to fetch it again"},
+	{BaseDamaged, Critical, "base {base} version {version} is damaged: {error}", "freshet bases repair {base} fetches it again; the agent does so by itself within a day"},
+	{BaseRepaired, Info, "base {base} version {version} was repaired", ""},
 	{BaseHeld, Info, "base {base} stays at version {version}: {left} is held back ({error})", "freshet bases release {base} allows it again"},
 	{BasesAreUpToDate, Info, "bases are up to date again", ""},
 	{BasesAreOutOfDate, Warning, "bases are out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},

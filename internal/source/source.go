@@ -20,6 +20,9 @@ var ErrNotFound = errors.New("not there")
 // Asking again brings the same.
 var ErrWrongFile = errors.New("another file came than was asked for")
 
+// ErrTooLarge says that a small file is longer than the caller allows.
+var ErrTooLarge = errors.New("longer than allowed")
+
 // Source is one place to get a repository's files from. Paths are relative to
 // the repository, with slashes (see [fs.ValidPath]).
 type Source interface {
@@ -88,4 +91,4 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-func tooBig(limit int64) error { return fmt.Errorf("more than the %d bytes allowed", limit) }
+func tooBig(limit int64) error { return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit) }
