@@ -1,0 +1,211 @@
+package licence
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/freshet/freshet/internal/durable"
+)
+
+// Store keeps licences, marks and the agent's ID in the state folder. Whoever
+// changes it holds the folder's lock.
+//
+//	agent-id                 32 hexadecimal digits and a newline
+//	licence/ID.json          each licence, as it was given
+//	licence/marks/REPO.json  see [Mark]
+type Store struct {
+	Dir  string // the state folder
+	Disk *durable.Disk
+}
+
+// maxKept is how many licences are kept: those that end last.
+const maxKept = 16
+
+func (s Store) licences() string { return filepath.Join(s.Dir, "licence") }
+func (s Store) marks() string    { return filepath.Join(s.licences(), "marks") }
+
+// AgentID is the agent's ID. Before [Store.MakeAgentID] the error is
+// fs.ErrNotExist.
+func (s Store) AgentID() (string, error) {
+	data, err := readBounded(filepath.Join(s.Dir, "agent-id"))
+	if err != nil {
+		return "", err
+	}
+	id := strings.TrimSuffix(string(data), "\n")
+	if err := CheckAgent(id); err != nil {
+		return "", fmt.Errorf("%s is damaged: %w", filepath.Join(s.Dir, "agent-id"), err)
+	}
+	return id, nil
+}
+
+// MakeAgentID gives the agent its ID where it has none, or a damaged one:
+// damaged says so, and licences for that one are void. One that cannot be read
+// at all is left alone.
+func (s Store) MakeAgentID() (damaged, err error) {
+	_, err = s.AgentID()
+	var path *fs.PathError
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &path):
+		return nil, err
+	default:
+		damaged = err
+	}
+	return damaged, s.Disk.WriteFile(filepath.Join(s.Dir, "agent-id"), []byte(newID()+"\n"), 0o644)
+}
+
+// Licences reads the licences that are kept. Files that are none are passed
+// over and told by errs.
+func (s Store) Licences() (docs []*Document, errs []error) {
+	entries, err := os.ReadDir(s.licences())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, []error{err}
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !idForm.MatchString(name) {
+			continue
+		}
+		data, err := readBounded(filepath.Join(s.licences(), e.Name()))
+		var d *Document
+		if err == nil {
+			d, err = Parse(data)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(s.licences(), e.Name()), err))
+			continue
+		}
+		docs = append(docs, d)
+	}
+	return docs, errs
+}
+
+// Add keeps a licence. The caller has verified it.
+func (s Store) Add(id string, data []byte) error {
+	if !idForm.MatchString(id) {
+		return fmt.Errorf("%.40q is no ID of a licence", id)
+	}
+	if err := s.Disk.MkdirAll(s.licences(), 0o755); err != nil {
+		return err
+	}
+	if err := s.Disk.WriteFile(filepath.Join(s.licences(), id+".json"), data, 0o644); err != nil {
+		return err
+	}
+	docs, _ := s.Licences()
+	slices.SortFunc(docs, func(a, b *Document) int { return b.Signed.Until.Compare(a.Signed.Until) })
+	for i, d := range docs {
+		if i >= maxKept && d.Signed.ID != id {
+			if err := s.Disk.RemoveAll(filepath.Join(s.licences(), d.Signed.ID+".json")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// DamagedMark says that a mark is there and cannot be read: it counts as used.
+type DamagedMark struct {
+	Path string
+	Err  error
+}
+
+func (e *DamagedMark) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Path, e.Err) }
+func (e *DamagedMark) Unwrap() error { return e.Err }
+
+// Mark reads the mark of a repository; none is a free one. With a
+// [*DamagedMark] comes one that is used.
+func (s Store) Mark(repository string) (Mark, error) {
+	free := Mark{Format: markFormat}
+	path := filepath.Join(s.marks(), repository+".json")
+	data, err := readBounded(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return free, nil
+	}
+	var m Mark
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err == nil {
+		err = m.check()
+	}
+	if err != nil {
+		return Mark{Format: markFormat, Used: 1}, &DamagedMark{path, err}
+	}
+	return m, nil
+}
+
+// SaveMark stores the mark of a repository. If it returns nil, the mark holds
+// even after power loss.
+func (s Store) SaveMark(repository string, m Mark) error {
+	if !repositoryForm.MatchString(repository) {
+		return fmt.Errorf("%.80q is no ID of a repository", repository)
+	}
+	if err := s.Disk.MkdirAll(s.marks(), 0o755); err != nil {
+		return err
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return s.Disk.WriteFile(filepath.Join(s.marks(), repository+".json"), append(data, '\n'), 0o644)
+}
+
+// Settle settles the marks of all repositories, and removes what an
+// interrupted write left. good is the newest generation confirmed.
+func (s Store) Settle(good int, at time.Time) error {
+	if err := errors.Join(s.Disk.Reap(s.licences()), s.Disk.Reap(s.marks())); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.marks())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		repository, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !repositoryForm.MatchString(repository) {
+			continue
+		}
+		m, err := s.Mark(repository)
+		if err != nil || m.Pending == 0 {
+			continue // a damaged one stays as it is: used
+		}
+		m = m.Settle(good)
+		m.At = at.UTC().Truncate(time.Second)
+		if err := s.SaveMark(repository, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBounded reads a regular file of at most MaxSize bytes.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, MaxSize)
+	}
+	return data, nil
+}
