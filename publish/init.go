@@ -2,12 +2,15 @@ package publish
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -69,6 +72,19 @@ func (r *Repository) Init(ctx context.Context, keys string) ([]KeyFile, error) {
 		return nil, err
 	}
 	return files, r.commit(st, ring, metadata.TARGETS, roleBases, roleModules)
+}
+
+// RepositoryField is the field of the root's signed part that names the
+// repository: all its roots carry it, so that an agent knows a newer root for
+// one of the same repository.
+const RepositoryField = "x-freshet-repository"
+
+// repositoryID is made of the first root's keys, so that an Init that was cut
+// short comes to the same.
+func repositoryID(root *metadata.Metadata[metadata.RootType]) string {
+	ids := slices.Sorted(slices.Values(root.Signed.Roles[metadata.ROOT].KeyIDs))
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\n")))
+	return hex.EncodeToString(sum[:8])
 }
 
 // checkApart refuses keys that a web server would hand out.
@@ -152,6 +168,7 @@ func (r *Repository) newState(keys string) ([]KeyFile, *state, keyring, error) {
 			}
 		}
 	}
+	root.Signed.UnrecognizedFields = map[string]any{RepositoryField: repositoryID(root)}
 	st := &state{TrustedMetadata: &trustedmetadata.TrustedMetadata{
 		Root:      root,
 		Snapshot:  metadata.Snapshot(now),

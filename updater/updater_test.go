@@ -332,3 +332,26 @@ func TestAnEngineThatFallsIllIsGivenItsOldVersionBack(t *testing.T) {
 	w.update(updater.NothingNew, with)
 	w.expect("list", 1)
 }
+
+func TestANewRootOfTrustIsOneOfTheSameRepository(t *testing.T) {
+	w := newWorld(t)
+	w.publish("list", records(1, 100))
+	w.update(updater.Updated)
+	if _, err := w.repo.Renew(background(w), "root"); err != nil {
+		t.Fatal(err)
+	}
+	w.publish("list", records(2, 100))
+	w.update(updater.Updated)
+	w.expect("list", 2)
+	var ids []string
+	for _, n := range []string{"1", "2"} {
+		root, err := os.ReadFile(filepath.Join(w.repo.Dir, "metadata", n+".root.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, updater.RepositoryID(root))
+	}
+	if ids[0] != ids[1] || len(ids[0]) != 16 {
+		t.Errorf("repository IDs %v", ids)
+	}
+}
