@@ -58,7 +58,7 @@ func TestFolderRefusesWhatIsNoFileOfIts(t *testing.T) {
 		"a folder that leads out":   {"up/passwd", "escapes"},
 		"a pipe":                    {"blobs/pipe", "no regular file"},
 		"a folder":                  {"blobs", "no regular file"},
-		"a file over the limit":     {"blobs/b", "more than the 19 bytes allowed"},
+		"a file over the limit":     {"blobs/b", "more than 19 bytes"},
 		"a file that is not there":  {"blobs/x", "not there"},
 		"a folder that is no there": {"x/y", "not there"},
 	} {

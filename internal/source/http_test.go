@@ -98,9 +98,9 @@ func TestFetchRefusesWhatIsNotTheFile(t *testing.T) {
 		serve http.HandlerFunc
 		want  string
 	}{
-		"a body over the limit":             {answers(200, strings.Repeat("x", 101)), "more than the 100 bytes allowed"},
-		"a body over the limit, in chunks":  {chunks(1000), "more than the 100 bytes allowed"},
-		"a body without end":                {chunks(-1), "more than the 100 bytes allowed"},
+		"a body over the limit":             {answers(200, strings.Repeat("x", 101)), "longer than allowed: more than 100 bytes"},
+		"a body over the limit, in chunks":  {chunks(1000), "longer than allowed: more than 100 bytes"},
+		"a body without end":                {chunks(-1), "longer than allowed: more than 100 bytes"},
 		"a web page":                        {answers(200, "\n<html>log in</html>", "Content-Type", "text/html; charset=utf-8"), "a web page; is there a portal"},
 		"a compressed body":                 {answers(200, "zzz", "Content-Encoding", "gzip"), "compresses"},
 		"a part":                            {answers(206, "x", "Content-Range", "bytes 0-0/1"), "status 206"},
@@ -120,6 +120,9 @@ func TestFetchRefusesWhatIsNotTheFile(t *testing.T) {
 			_, err := s.Fetch(context.Background(), "x", 100)
 			checkError(t, err, row.want)
 			checkError(t, err, "fetching x from "+s.Name())
+			if errors.Is(err, source.ErrTooLarge) != strings.Contains(row.want, "longer") {
+				t.Errorf("error %v", err)
+			}
 		})
 	}
 }

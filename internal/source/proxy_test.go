@@ -198,7 +198,7 @@ func TestProxyCredentialsAreKeptSafe(t *testing.T) {
 		"no password":               {"user", 0o600, "not one line user:password"},
 		"two lines":                 {"u:p\nX: y", 0o600, "not one line user:password"},
 		"nothing":                   {"", 0o600, "not one line user:password"},
-		"far too long":              {"u:" + strings.Repeat("p", 5000), 0o600, "more than the 4096 bytes"},
+		"far too long":              {"u:" + strings.Repeat("p", 5000), 0o600, "more than 4096 bytes"},
 		"no file, but a folder":     {"/", 0, "no regular file"},
 		"a file that is not there":  {"-", 0, "no such file"},
 		"a password is not printed": {"u:secret\nx", 0o600, "not one line"},
