@@ -1,0 +1,89 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet/internal/settings"
+)
+
+var rewrite = flag.Bool("update", false, "rewrite golden files and the tables in docs/operations.md")
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; go test ./cmd/freshet -update rewrites it. It would be:\n%s", path, got)
+	}
+}
+
+func TestUnit(t *testing.T) {
+	s := settings.Default()
+	s.Log.To = "/var/log/freshet/agent.log"
+	s.Bases = []settings.Base{{Name: "a", Deliver: &settings.Deliver{To: "/srv/my engine/100%"}}, {Name: "b"}}
+	rows := []struct {
+		file    string
+		options options
+		s       *settings.Settings
+	}{
+		{"default.service", options{config: defaultConfig, stateDir: defaultStateDir, socket: defaultSocket}, nil},
+		{"other.service", options{config: "/opt/my $HOME/f.yaml", stateDir: "/srv/state", socket: "/srv/run/a.sock"}, s},
+	}
+	for _, row := range rows {
+		text, err := unitOf("/bin/true", &row.options, row.s).render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("testdata", row.file), text)
+	}
+}
+
+func TestUnitPassesSystemdsOwnCheck(t *testing.T) {
+	tool, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not here: apt install systemd")
+	}
+	for _, name := range []string{"default.service", "other.service"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "freshet.service")
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(tool, "verify", "--man=no", path).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if c.HasSubCommands() || c.Name() == "help" {
+			return
+		}
+		if c.Short == "" || !strings.Contains(c.Example, c.CommandPath()) {
+			t.Errorf("%s: short %q, example %q", c.CommandPath(), c.Short, c.Example)
+		}
+	}
+	walk(rootCommand(&options{}))
+}
