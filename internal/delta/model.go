@@ -76,12 +76,6 @@ func newDiffModel(r *rates) *diffModel {
 	return m
 }
 
-func fill(p []prob) {
-	for i := range p {
-		p[i] = probStart
-	}
-}
-
 // codeGap codes a gap plus one, or 0 after the last difference.
 func (m *diffModel) codeGap(c bitCoder, n uint64) uint64 {
 	m.gap = m.gaps[min(bits.Len64(m.gap), len(m.gaps)-1)].code(c, n)

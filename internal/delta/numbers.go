@@ -11,17 +11,14 @@ type numberModel struct {
 	upper  [64][4]prob
 }
 
+// numberLimit lets the bits of numbers go on learning: they drift.
 const numberLimit = 60
 
 func newNumberModel(r *rates) *numberModel {
 	m := &numberModel{rates: r}
-	for i := range m.length {
-		m.length[i] = probStart
-	}
+	fill(m.length[:])
 	for i := range m.upper {
-		for j := range m.upper[i] {
-			m.upper[i][j] = probStart
-		}
+		fill(m.upper[i][:])
 	}
 	return m
 }

@@ -136,6 +136,12 @@ type prob uint32
 
 const probStart prob = 1 << 31
 
+func fill(p []prob) {
+	for i := range p {
+		p[i] = probStart
+	}
+}
+
 // rates[n] is how far a probability that has seen n bits moves towards the
 // next one, in 1/65536.
 type rates [256]int32

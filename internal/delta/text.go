@@ -11,10 +11,12 @@ package delta
 const (
 	textOrders = 4 // contexts of the last 1, 2, 3 bytes and of the current word
 	textInputs = textOrders + 4
-	slotBits   = 15 // slots of 16 counters for each order
-	matchBits  = 14
-	matchLeast = 4 // bytes by which the match model finds
-	around     = 160
+	slotBits   = 15  // slots of 16 counters for each order
+	matchBits  = 14  // places by the hash of the last four bytes
+	around     = 160 // bytes of old before and after an insertion that are followed
+
+	mixRate = 6  // how fast the weights of the mix change
+	sure    = 16 // bytes after which the match decides a byte at once
 
 	learnBudget  = 16 << 10 // bytes of old learned for one delta
 	learnWindow  = 8 << 10  // at most these on either side of one insertion
@@ -41,31 +43,23 @@ func (c counter) after(bit uint32, r *rates) counter {
 // A slot holds the counters of four bits after one context.
 type slot [16]counter
 
-// guess follows a place in the history as long as it predicts what comes.
-type guess struct {
-	at    int // in the history; 0 is none
-	n     int // bytes that it predicted rightly, at most 31
-	right [16]prob
-	// state within one byte
-	expect uint32 // the byte, with a one above it
-	live   bool
-}
-
+// textModel is used from both ends of the range coder; prepare comes before
+// the bytes of each insertion.
 type textModel struct {
 	stretch [4096]int16
 	rates   *rates
 	slots   [textOrders][]slot
-	base    [textOrders]*slot
-	last    uint32 // the last four bytes
-	word    uint32 // hash of the current word
-	history []byte
-	found   []uint32
-	whole   [32]prob // whether a byte of which the match is sure comes
+	base    [textOrders]*slot // of the half byte being coded
+	last    uint32            // the last four bytes
+	word    uint32            // hash of the current word
+	history []byte            // all bytes seen, after one that stands for none
+	found   []uint32          // where in the history the same four bytes were followed, 0 is nowhere
+	whole   [32]prob          // whether a byte of which the match is sure comes
 	match   guess
 	before  guess // the line before
 	after   guess // the line that follows in old
-	afterAt int
-	lineAt  int
+	afterAt int   // where in the history old goes on after the insertion
+	lineAt  int   // where in the history the current line began
 	weights [4][textInputs]int32
 	input   [textInputs]int32
 
@@ -85,9 +79,7 @@ func newTextModel(r *rates) *textModel {
 	for ; i < 4096; i++ {
 		t.stretch[i] = 2047
 	}
-	for n := range t.whole {
-		t.whole[n] = probStart
-	}
+	fill(t.whole[:])
 	for o := range t.slots {
 		t.slots[o] = make([]slot, 1<<slotBits)
 	}
@@ -97,9 +89,7 @@ func newTextModel(r *rates) *textModel {
 		}
 	}
 	for _, g := range []*guess{&t.match, &t.before, &t.after} {
-		for i := range g.right {
-			g.right[i] = probStart
-		}
+		fill(g.right[:])
 	}
 	t.found = make([]uint32, 1<<matchBits)
 	t.history = append(make([]byte, 0, 64<<10), 0)
@@ -122,7 +112,7 @@ func squash(x int32) int32 {
 // code codes one inserted byte, or when decoding returns the byte found.
 func (t *textModel) code(c bitCoder, v byte) byte {
 	if t.match.n >= sure {
-		// One decision for the whole byte: as good, and eight times faster.
+		// One decision for the whole byte: nearly as good, and eight times faster.
 		expect := t.history[t.match.at]
 		var hit uint32
 		if v == expect {
@@ -185,16 +175,11 @@ func (t *textModel) code(c bitCoder, v byte) byte {
 	return v
 }
 
-const (
-	mixRate = 6
-	sure    = 16
-)
-
 // place finds the slots for the byte's upper half (node 1) or lower half.
 func (t *textModel) place(node uint32) {
 	ctx := [textOrders]uint32{t.last & 0xff, t.last & 0xffff, t.last & 0xffffff, t.word}
 	for o, x := range ctx {
-		h := (x+uint32(o)<<28)*0x9e3779b1 ^ node*0x85ebca6b
+		h := x*0x9e3779b1 ^ node*0x85ebca6b
 		h *= 0xc2b2ae35
 		t.base[o] = &t.slots[o][h>>(32-slotBits)]
 	}
@@ -231,49 +216,6 @@ func (t *textModel) remember(v byte) {
 		t.word = 0
 	}
 }
-
-func (g *guess) begin(history []byte) {
-	g.live = g.at > 0 && g.at < len(history)
-	if g.live {
-		g.expect = uint32(history[g.at]) | 0x100
-	}
-}
-
-func (g *guess) opinion(t *textModel, node uint32, i int) int32 {
-	if !g.live {
-		return 0
-	}
-	if g.expect>>uint(i+1) != node {
-		g.live = false
-		return 0
-	}
-	s := int32(t.stretch[g.right[min(g.n, 15)].p()>>4])
-	if g.expect>>uint(i)&1 == 0 {
-		return -s
-	}
-	return s
-}
-
-func (g *guess) learn(t *textModel, bit uint32, i int) {
-	if g.live {
-		g.right[min(g.n, 15)].learn(1^bit^g.expect>>uint(i)&1, t.rates, 255)
-	}
-}
-
-func (g *guess) next(v byte, history []byte) {
-	if g.at == 0 || g.at >= len(history) {
-		g.at = 0
-		return
-	}
-	if history[g.at] != v {
-		g.at, g.n = 0, 0
-		return
-	}
-	g.at++
-	g.n = min(g.n+1, 31)
-}
-
-func (g *guess) restart(at int) { g.at, g.n = at, 0 }
 
 // prepare learns what surrounds an insertion at pos of an old image of the
 // given size. read returns a stretch of it.
