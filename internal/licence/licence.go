@@ -28,6 +28,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -83,10 +84,22 @@ var (
 	keyIDForm      = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
+// newAgentID gives 12 random bytes and the first 4 of their SHA-256, so that a
+// flipped bit or a slip in typing is seen.
+func newAgentID() string {
+	id, _ := hex.DecodeString(newID())
+	sum := sha256.Sum256(id[:12])
+	return hex.EncodeToString(append(id[:12], sum[:4]...))
+}
+
 // CheckAgent refuses what cannot be the ID of an agent.
 func CheckAgent(id string) error {
-	if !idForm.MatchString(id) {
+	raw, err := hex.DecodeString(id)
+	if err != nil || !idForm.MatchString(id) {
 		return fmt.Errorf("%.40q is no agent ID of 32 hexadecimal digits", id)
+	}
+	if sum := sha256.Sum256(raw[:12]); !bytes.Equal(raw[12:], sum[:4]) {
+		return fmt.Errorf("agent ID %s has a digit wrong", id)
 	}
 	return nil
 }

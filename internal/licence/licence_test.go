@@ -3,6 +3,7 @@ package licence_test
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -11,10 +12,15 @@ import (
 	"github.com/freshet/freshet/internal/licence"
 )
 
-const (
-	repo  = "0123456789abcdef"
-	agent = "00112233445566778899aabbccddeeff"
-)
+const repo = "0123456789abcdef"
+
+// agent and stranger are IDs of agents.
+var agent, stranger = agentID("first agent."), agentID("other agent.")
+
+func agentID(twelve string) string {
+	sum := sha256.Sum256([]byte(twelve))
+	return hex.EncodeToString(append([]byte(twelve), sum[:4]...))
+}
 
 var day0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -103,13 +109,13 @@ func TestWhichLicencesCount(t *testing.T) {
 		{"none", nil, licence.Missing, ""},
 		{"by another key", [][]byte{sign(t, 2, grant(t))}, licence.Missing, "signed by 0"},
 		{"for another repository", [][]byte{sign(t, 1, grant(t, func(l *licence.Licence) { l.Repository = "ffffffffffffffff" }))}, licence.Missing, "for repository ff"},
-		{"for another agent", [][]byte{sign(t, 1, grant(t, func(l *licence.Licence) { l.Agent = strings.Repeat("a", 32) }))}, licence.Missing, "for agent aa"},
+		{"for another agent", [][]byte{sign(t, 1, grant(t, func(l *licence.Licence) { l.Agent = stranger }))}, licence.Missing, "for agent " + stranger},
 		{"for this agent", [][]byte{sign(t, 1, grant(t, func(l *licence.Licence) { l.Agent = agent }))}, licence.Current, ""},
 		{"a bad one beside a good one", [][]byte{sign(t, 2, grant(t)), good}, licence.Current, "signed by 0"},
 		{"an expired one beside a good one", [][]byte{sign(t, 1, grant(t, func(l *licence.Licence) { l.Issued, l.Until = day0.AddDate(-2, 0, 0), day0.AddDate(-1, 0, 0) })), good}, licence.Current, ""},
 		{"a name changed after signing", [][]byte{[]byte(strings.Replace(string(good), "Example Ltd", "Example Inc", 1))}, licence.Missing, "signed by 0"},
 		{"an end changed after signing", [][]byte{[]byte(strings.Replace(string(good), "2027-", "2099-", 1))}, licence.Missing, "signed by 0"},
-		{"an agent taken away after signing", [][]byte{without(t, sign(t, 1, grant(t, func(l *licence.Licence) { l.Agent = strings.Repeat("a", 32) })), "agent")}, licence.Missing, "signed by 0"},
+		{"an agent taken away after signing", [][]byte{without(t, sign(t, 1, grant(t, func(l *licence.Licence) { l.Agent = stranger })), "agent")}, licence.Missing, "signed by 0"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var docs []*licence.Document
@@ -276,6 +282,19 @@ func TestTwoReadingsOfOneFileAreNotPossible(t *testing.T) {
 		s := licence.Judge(terms(t, 1), []*licence.Document{d}, repo, agent, day0)
 		if s.State != licence.Missing {
 			t.Errorf("%s: it counts until %s", name, s.Licence.Until)
+		}
+	}
+}
+
+func TestAnAgentIDShowsASlip(t *testing.T) {
+	if err := licence.CheckAgent(agent); err != nil {
+		t.Fatal(err)
+	}
+	for i := range agent {
+		other := []byte(agent)
+		other[i] ^= 1
+		if err := licence.CheckAgent(string(other)); err == nil {
+			t.Errorf("%s was taken", other)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package licence
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -51,4 +55,38 @@ func (m Mark) check() error {
 		return fmt.Errorf("format %d, generations %d and %d", m.Format, m.Pending, m.Used)
 	}
 	return nil
+}
+
+// sealed is a mark as it is stored: with its SHA-256, so that no flipped bit
+// makes a used one free.
+type sealed struct {
+	SHA256 string          `json:"sha256"` // of the mark's bytes
+	Mark   json.RawMessage `json:"mark"`
+}
+
+func (m Mark) seal() ([]byte, error) {
+	mark, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(mark)
+	data, err := json.Marshal(sealed{SHA256: hex.EncodeToString(sum[:]), Mark: mark})
+	return append(data, '\n'), err
+}
+
+func unseal(data []byte) (Mark, error) {
+	var m Mark
+	var s sealed
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return m, err
+	}
+	if sum := sha256.Sum256(s.Mark); hex.EncodeToString(sum[:]) != s.SHA256 {
+		return m, fmt.Errorf("its SHA-256 is %x, it says %.64q", sum, s.SHA256)
+	}
+	if err := json.Unmarshal(s.Mark, &m); err != nil {
+		return m, err
+	}
+	return m, m.check()
 }

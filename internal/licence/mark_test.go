@@ -105,19 +105,32 @@ func TestMarksOfAllRepositoriesAreSettled(t *testing.T) {
 }
 
 func TestADamagedMarkCountsAsUsed(t *testing.T) {
-	for _, text := range []string{"", "{", `{"format":2}`, `{"format":1,"used":-1}`, strings.Repeat(" ", licence.MaxSize+1)} {
-		s := licence.Store{Dir: t.TempDir()}
-		if err := s.SaveMark(repo, licence.Mark{Format: 1}); err != nil {
-			t.Fatal(err)
+	used := licence.Store{Dir: t.TempDir()}
+	if err := used.SaveMark(repo, licence.Mark{Format: 1, Used: 1}); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(used.Dir, "licence/marks", repo+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := []string{"", "{", `{"format":2}`, `{"format":1,"used":-1}`, strings.Repeat(" ", licence.MaxSize+1)}
+	for i := range len(whole) - 1 {
+		for bit := range 8 {
+			flipped := bytes.Clone(whole)
+			flipped[i] ^= 1 << bit
+			texts = append(texts, string(flipped))
 		}
+	}
+	for _, text := range texts {
+		s := used
 		path := filepath.Join(s.Dir, "licence/marks", repo+".json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		m, err := s.Mark(repo)
 		var damaged *licence.DamagedMark
-		if !errors.As(err, &damaged) || m.Used == 0 {
-			t.Errorf("%.20q: %+v, %v", text, m, err)
+		if m.Used == 0 || err != nil && !errors.As(err, &damaged) {
+			t.Errorf("%q: %+v, %v", text, m, err)
 		}
 		if err := s.Settle(9, day0); err != nil {
 			t.Error(err)

@@ -1,7 +1,6 @@
 package licence
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +19,7 @@ import (
 // Store keeps licences, marks and the agent's ID in the state folder. Whoever
 // changes it holds the folder's lock.
 //
-//	agent-id                 32 hexadecimal digits and a newline
+//	agent-id                 32 hexadecimal digits, the last 8 a check of the others
 //	licence/ID.json          each licence, as it was given
 //	licence/marks/REPO.json  see [Mark]
 type Store struct {
@@ -63,7 +62,7 @@ func (s Store) MakeAgentID() (damaged, err error) {
 	default:
 		damaged = err
 	}
-	return damaged, s.Disk.WriteFile(filepath.Join(s.Dir, "agent-id"), []byte(newID()+"\n"), 0o644)
+	return damaged, s.Disk.WriteFile(filepath.Join(s.Dir, "agent-id"), []byte(newAgentID()+"\n"), 0o644)
 }
 
 // Licences reads the licences that are kept. Files that are none are passed
@@ -135,10 +134,7 @@ func (s Store) Mark(repository string) (Mark, error) {
 	}
 	var m Mark
 	if err == nil {
-		err = json.Unmarshal(data, &m)
-	}
-	if err == nil {
-		err = m.check()
+		m, err = unseal(data)
 	}
 	if err != nil {
 		return Mark{Format: markFormat, Used: 1}, &DamagedMark{path, err}
@@ -155,11 +151,11 @@ func (s Store) SaveMark(repository string, m Mark) error {
 	if err := s.Disk.MkdirAll(s.marks(), 0o755); err != nil {
 		return err
 	}
-	data, err := json.Marshal(m)
+	data, err := m.seal()
 	if err != nil {
 		return err
 	}
-	return s.Disk.WriteFile(filepath.Join(s.marks(), repository+".json"), append(data, '\n'), 0o644)
+	return s.Disk.WriteFile(filepath.Join(s.marks(), repository+".json"), data, 0o644)
 }
 
 // Settle settles the marks of all repositories, and removes what an
