@@ -94,13 +94,16 @@ func slow() *modules.Engine {
 	return &modules.Engine{Base: "list", HealthCommand: []string{"/bin/true"}, WatchFor: 1 << 50, HealthEvery: 1 << 40}
 }
 
-// breakOff starts an update and ends it while the engine is being watched.
+// breakOff starts an update and ends it while the engine is being watched: on
+// purpose, or as if the process had died.
 func (w *world) breakOff(orderly bool) {
 	w.t.Helper()
+	died := w.dir + "-died"
 	ctx, cancel := context.WithCancel(w.t.Context())
 	u := w.updater(func(u *updater.Updater) { u.Engines = map[string]*modules.Engine{"list": slow()} })
 	res := u.Run(ctx, "test", func(p updater.Progress) {
 		if p.Phase == updater.PhaseWatch {
+			copyTree(w.t, w.dir, died) // all that a process leaves that dies here
 			cancel()
 		}
 	})
@@ -108,11 +111,16 @@ func (w *world) breakOff(orderly bool) {
 	if res.Outcome != updater.Stopped {
 		w.t.Fatalf("it was not broken off: %+v", res)
 	}
+	w.expect("list", 1)
 	if orderly {
-		if err := u.Orderly(); err != nil {
-			w.t.Fatal(err)
-		}
+		os.RemoveAll(died)
+		return
 	}
+	os.RemoveAll(w.dir)
+	if err := os.Rename(died, w.dir); err != nil {
+		w.t.Fatal(err)
+	}
+	w.expect("list", 2)
 }
 
 func TestAfterABootOrAnOrderlyStopTheGoodGenerationRunsAndTheTrialIsTakenUpAgain(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/source"
@@ -91,6 +92,8 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	if st, err := os.Stat(path); err == nil && st.Size() <= b.Size {
 		have = st.Size()
 	}
+	ctx, stop := context.WithTimeoutCause(ctx, patience(b.Size-have), errTooSlow)
+	defer stop()
 	body, start, err := s.Open(ctx, b.Path(), have, b.Size)
 	if errors.Is(err, source.ErrNotFound) || errors.Is(err, source.ErrWrongFile) {
 		return false, &contentError{err}
@@ -113,6 +116,14 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	w := &progressWriter{w: f, done: done, at: start, disk: func() error { return u.Disk.Do("write", path) }}
 	_, err = io.CopyBuffer(w, io.LimitReader(body, b.Size-start), make([]byte, 64<<10))
 	return start > 0, err
+}
+
+// A source that drips must not hold up an update for days: it has ten minutes
+// and a second for each 4 KiB. What came is kept and resumed.
+var errTooSlow = errors.New("the source is too slow: under 4 KiB a second for more than ten minutes")
+
+func patience(size int64) time.Duration {
+	return 10*time.Minute + time.Duration(size/(4<<10))*time.Second
 }
 
 type progressWriter struct {

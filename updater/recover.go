@@ -40,14 +40,18 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 		if st, err = u.endBroken(st); err != nil {
 			return false, err
 		}
-		resume = st.Trial > 0
 	}
+	resume = st.Trial > 0
 	gen, err := u.store().Generation(st.Current)
 	if err != nil {
 		return false, err
 	}
+	moved := u.moved(gen)
 	if err := u.show(ctx, gen); err != nil {
 		return resume, err
+	}
+	for _, name := range moved {
+		_ = u.take(ctx, name, gen, gen) // an event tells it; there is nothing to go back to
 	}
 	return resume, u.prune(st)
 }

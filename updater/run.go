@@ -26,6 +26,9 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	if err == nil {
 		err = u.run(ctx, r, &res)
 	}
+	if ctx.Err() != nil {
+		err = errors.Join(err, u.breakOff(ctx))
+	}
 	u.closeIdle()
 	after := u.numbers()
 	res.Requests, res.Bytes = after.Requests-before.Requests, after.BodyBytes-before.BodyBytes
@@ -33,6 +36,18 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	u.conclude(ctx, &res, err)
 	r.done()
 	return res
+}
+
+// breakOff returns from a trial that is stopped on purpose to the good
+// generation, as the next start would. The trial is taken up again later.
+func (u *Updater) breakOff(ctx context.Context) error {
+	if err := u.Orderly(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer stop()
+	_, err := u.Start(ctx)
+	return err
 }
 
 func (u *Updater) run(ctx context.Context, r *reporter, res *Result) error {

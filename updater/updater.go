@@ -43,6 +43,10 @@ type Updater struct {
 // keepParts is how long an unfinished download waits to be resumed.
 const keepParts = 7 * 24 * time.Hour
 
+// stopTime is how long engines have to take the good version back when an
+// update is stopped.
+const stopTime = 10 * time.Second
+
 // emit takes the event's fields as pairs of name and value.
 func (u *Updater) emit(code event.Code, pairs ...string) {
 	if u.Emit == nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/freshet/freshet/bases"
@@ -40,6 +42,19 @@ func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
 	return errors.Join(errs...)
 }
 
+// moved lists the bases whose link does not lead to their version in g: their
+// engines still use another.
+func (u *Updater) moved(g rollback.Generation) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(g.Bases)) {
+		target, err := os.Readlink(u.versionDir(name, currentLink))
+		if err != nil || target != g.Bases[name].Dir {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // point makes link lead to dir, whatever stands there.
 func (u *Updater) point(link, dir string) error {
 	if target, err := os.Readlink(link); err == nil && target == dir {
@@ -69,11 +84,14 @@ func (u *Updater) take(ctx context.Context, name string, g, before rollback.Gene
 	if !ok || !has {
 		return nil
 	}
-	if err := e.Take(ctx, u.version(name, ref, before)); err != nil {
+	err := e.Take(ctx, u.version(name, ref, before))
+	if err != nil {
 		u.emit(event.EngineFailed, "base", name, "step", "take", "error", err.Error())
-		return err
 	}
-	return nil
+	if errors.Is(err, modules.ErrNotRunning) {
+		return nil // it reads the current version when it starts
+	}
+	return err
 }
 
 // prune removes what no kept generation refers to.
