@@ -33,6 +33,7 @@ type outcome struct {
 	Applied bool   // whether it was decoded back
 	Remark  string // the matcher or format kept
 	Skipped string // why there is nothing; then the rest is zero
+	Failed  bool   // it ran, in vain
 }
 
 // best is the smallest of the peers; nil: none ran.
@@ -154,7 +155,7 @@ func (l *lab) try(ctx context.Context, t tool, f files) (outcome, error) {
 		if t.name == ours || t.name == hashAlone().name || ctx.Err() != nil {
 			return o, fmt.Errorf("%s %s: %w", doing, t.name, err)
 		}
-		return outcome{Tool: t.name, Skipped: fmt.Sprintf("%s: %v", doing, err)}, nil
+		return outcome{Tool: t.name, Failed: true, Skipped: fmt.Sprintf("%s: %v", doing, err)}, nil
 	}
 	if o.Make, o.Remark, err = t.make(ctx, l.meter, f); err != nil {
 		return fail("making by", err)

@@ -46,7 +46,7 @@ func (l *lab) load(ctx context.Context) (list []*corpus, skipped []string) {
 		case errors.Is(err, fs.ErrNotExist):
 			skipped = append(skipped, name+": the corpus is not there")
 		case err != nil:
-			skipped = append(skipped, fmt.Sprintf("%s: %v", name, err))
+			skipped = append(skipped, name+": it could not be unpacked") // err may name folders
 		default:
 			list = append(list, c)
 			continue

@@ -47,8 +47,9 @@ type settings struct {
 	runs      int
 	jobs      int
 	hours     int
-	synthetic int64 // bytes
-	partial   bool  // not everything is measured
+	synthetic int64  // bytes
+	partial   bool   // not everything is measured
+	given     string // the flags that were given, but for folders and files
 }
 
 func parse(args []string) (settings, error) {
@@ -75,7 +76,15 @@ func parse(args []string) (settings, error) {
 	s.parts = strings.Split(*parts, ",")
 	s.partial = s.only != "" || *parts != f.Lookup("parts").DefValue
 	outGiven := false
-	f.Visit(func(f *flag.Flag) { outGiven = outGiven || f.Name == "out" })
+	f.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "out":
+			outGiven = true
+		case "corpora", "cache": // folders of this machine
+		default:
+			s.given += fmt.Sprintf(" -%s=%s", f.Name, f.Value)
+		}
+	})
 	if s.partial && !outGiven {
 		s.out = ""
 	}

@@ -39,8 +39,8 @@ func (r *report) writeMachine(b *strings.Builder) {
 	if r.settings.partial {
 		b.WriteString("This run measured a part only.\n\n")
 	}
-	for _, s := range r.skipped {
-		fmt.Fprintf(b, "Left out: %s.\n\n", s)
+	if len(r.skipped) > 0 {
+		fmt.Fprintf(b, "Left out: %s.\n\n", strings.Join(r.skipped, "; "))
 	}
 	fmt.Fprintf(b, "CPU is user and system time, memory the peak resident set, of a process of its own; memory below %s cannot be told from nothing. ", mib(r.floorRSS))
 	if r.settings.jobs > 1 {
@@ -51,32 +51,10 @@ func (r *report) writeMachine(b *strings.Builder) {
 
 // command is how the run can be repeated; folders of this machine are left out.
 func (r *report) command() string {
-	s := r.settings
-	args := ""
-	if s.only != "" {
-		args += " -only " + s.only
-	}
-	var words []string
-	for _, d := range s.distances {
-		if d == firstToLast {
-			words = append(words, "last")
-		} else {
-			words = append(words, fmt.Sprint(d))
-		}
-	}
-	if pairs := strings.Join(words, ","); pairs != "1,3,last" {
-		args += " -pairs " + pairs
-	}
-	if s.all {
-		args += " -all"
-	}
-	if s.runs != 5 {
-		args += fmt.Sprintf(" -runs %d", s.runs)
-	}
-	if args == "" && !s.partial {
+	if r.settings.given == "" {
 		return "make bench"
 	}
-	return "go run ./internal/bench" + args
+	return "go run ./internal/bench" + r.settings.given
 }
 
 const (

@@ -46,7 +46,7 @@ func bytesTable(rows []row) *table {
 	var shown []int
 	for i, p := range rows[0].Peers {
 		for _, r := range rows {
-			if r.Peers[i].Skipped == "" {
+			if r.Peers[i].Skipped == "" || r.Peers[i].Failed {
 				shown, t.head = append(shown, i), append(t.head, p.Tool)
 				break
 			}
@@ -59,11 +59,7 @@ func bytesTable(rows []row) *table {
 			cells = append(cells, fmt.Sprint(r.Image.Bytes))
 		}
 		for _, i := range shown {
-			if r.Peers[i].Skipped == "" {
-				cells = append(cells, fmt.Sprint(r.Peers[i].Bytes))
-			} else {
-				cells = append(cells, "–")
-			}
+			cells = append(cells, bytesCell(r.Peers[i]))
 		}
 		best := "–"
 		if p := r.best(); p != nil {
@@ -72,6 +68,16 @@ func bytesTable(rows []row) *table {
 		t.add(append(cells, best, times(r.ratio()))...)
 	}
 	return t
+}
+
+func bytesCell(o outcome) string {
+	switch {
+	case o.Failed:
+		return "failed"
+	case o.Skipped != "":
+		return "–"
+	}
+	return fmt.Sprint(o.Bytes)
 }
 
 // writeFlagged lists the pairs on which a peer is smaller.
