@@ -15,6 +15,8 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"github.com/freshet/freshet/internal/trust"
 )
 
 // KeyFile is a key that Init made.
@@ -142,6 +144,7 @@ func (r *Repository) newState(keys string) ([]KeyFile, *state, keyring, error) {
 	}
 	now := r.now()
 	root := metadata.Root(now.Add(life(metadata.ROOT)))
+	root.Signed.UnrecognizedFields = map[string]any{trust.RepositoryField: newRepositoryID()}
 	targets := metadata.Targets(now)
 	targets.Signed.Delegations = &metadata.Delegations{
 		Keys: map[string]*metadata.Key{},
