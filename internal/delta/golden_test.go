@@ -89,9 +89,9 @@ func writeVectors(t *testing.T) {
 		{"dense differences", bin, moved, same{}},
 		{"halves swapped", text, append(bytes.Clone(text[600:]), text[:600]...), delta.Hash{}},
 		{"raw section", bin, append(bytes.Clone(bin), noise(2, 300)...), delta.Hash{}},
-		{"zstd section", text, bytes.Repeat(list(30), 80), delta.Hash{}},
+		{"zstd section", text, bytes.Repeat(list(30), 160), delta.Hash{}},
 		{"whole image, packed", nil, text, nil},
-		{"whole image, zstd", nil, bytes.Repeat(list(30), 80), nil},
+		{"whole image, zstd", nil, bytes.Repeat(list(30), 160), nil},
 	}
 	var vs []vector
 	for _, r := range rows {

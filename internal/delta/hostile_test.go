@@ -66,7 +66,7 @@ func specimens(t testing.TB) map[string]struct{ old, new, patch []byte } {
 	add("sparse differences", text, changed, delta.Suffix{})
 	add("dense differences", dense, moved, same{})
 	add("raw inserts", dense, append(noise(2, 1500), dense...), nil)
-	add("zstd inserts", nil, list(3000), nil)
+	add("zstd inserts", nil, list(5000), nil)
 	return out
 }
 
