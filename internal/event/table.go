@@ -35,6 +35,10 @@ const (
 	SettingsRefused          Code = "SettingsRefused"
 	EngineFailed             Code = "EngineFailed"
 	DiskFull                 Code = "DiskFull"
+	LicenceMissing           Code = "LicenceMissing"
+	LicenceExpired           Code = "LicenceExpired"
+	LicenceExpiresSoon       Code = "LicenceExpiresSoon"
+	LicenceAdded             Code = "LicenceAdded"
 	StateDamaged             Code = "StateDamaged"
 	EventsLost               Code = "EventsLost"
 )
@@ -72,6 +76,10 @@ var Table = []Kind{
 	{SettingsRefused, Error, "settings in {file} were refused, the old ones stay in force: {error}", "mend the file; freshet settings check FILE tries it"},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see the command in the settings"},
 	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space; the installed bases stay in use"},
+	{LicenceMissing, Error, "the repository asks for a licence, and there is none: {effect}", "get one from the publisher for agent {agent}, and add it with freshet licence add FILE"},
+	{LicenceExpired, Error, "the licence for {to} ended at {until}: {effect}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
+	{LicenceExpiresSoon, Warning, "the licence for {to} ends at {until}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
+	{LicenceAdded, Info, "licence for {to} added, until {until}", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
 	{EventsLost, Warning, "older events were dropped to keep the log within its bound", ""},
 }
