@@ -26,6 +26,8 @@ const (
 	WithoutBases             Code = "WithoutBases"
 	SourceFailed             Code = "SourceFailed"
 	SourceBehind             Code = "SourceBehind"
+	SourceBusy               Code = "SourceBusy"
+	SourceDamaged            Code = "SourceDamaged"
 	SourceHostile            Code = "SourceHostile"
 	MetadataExpired          Code = "MetadataExpired"
 	DeltaFailed              Code = "DeltaFailed"
@@ -53,7 +55,7 @@ var Table = []Kind{
 	{UpdateStopped, Warning, "update stopped before its end: {error}", "the installed bases stay in use; the next run goes on from what was fetched"},
 	{NothingNew, Info, "nothing new at {source}", ""},
 	{BasesUpdated, Info, "bases updated: {bases}", ""},
-	{BaseUpdateFailed, Error, "base {base} could not be updated to version {version}: {error}", "the installed version stays in use"},
+	{BaseUpdateFailed, Error, "base {base} could not be updated to version {version}: {error}", "the installed version stays in use; the next run tries again, from all sources"},
 	{BaseRefused, Error, "base {base} version {version} was refused: {error}", "the installed version stays in use; tell the publisher"},
 	{BaseRolledBack, Warning, "base {base} rolled back from version {from} to {to}: {error}", "it is kept until a newer version; freshet bases release {base} allows version {from} again"},
 	{BaseReleased, Info, "base {base}: version {version} may be installed again", ""},
@@ -67,8 +69,10 @@ var Table = []Kind{
 	{WithoutBases, Warning, "running without databases", "set sources and bases in the settings, then run freshet update"},
 	{SourceFailed, Warning, "source {source} failed: {error}", "the next source is asked; check its address, the network and the proxy"},
 	{SourceBehind, Info, "source {source} is behind what was seen before: {error}", "the next source is asked; a mirror that stays behind needs its administrator"},
+	{SourceBusy, Warning, "source {source} is busy: {error}", "the next source is asked, and this one again after that time"},
+	{SourceDamaged, Error, "source {source} does not give what was signed: {error}", "nothing of it was used, and the next source is asked; if there is no portal or proxy in the way, tell the mirror's administrator"},
 	{SourceHostile, Critical, "source {source} offers what must not be trusted: {error}", "nothing of it was installed; tell the publisher and do not use this mirror"},
-	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; the publisher must sign again"},
+	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again"},
 	{DeltaFailed, Warning, "delta of base {base} from version {from} to {to} failed: {error}", "the next best way is taken"},
 	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock"},
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
