@@ -17,6 +17,7 @@ func TestFreshnessIsToldOnce(t *testing.T) {
 	s := w.start().settled()
 	off := false
 	s.change("PATCH", "/v1/tasks/6", api.TaskChange{Enabled: &off})
+	s.change("PATCH", "/v1/tasks/8", api.TaskChange{Enabled: &off})
 
 	type told struct{ fresh, out, totally, behind int }
 	steps := []struct {
@@ -78,6 +79,9 @@ func TestSilentPublisherAndDeadSourceAreToldApart(t *testing.T) {
 	published := *w.now.Load()
 	w.publish("a.example", "b.example")
 	s := w.start().settled()
+	off := false
+	s.change("PATCH", "/v1/tasks/6", api.TaskChange{Enabled: &off})
+	s.change("PATCH", "/v1/tasks/8", api.TaskChange{Enabled: &off})
 
 	w.setClock(published.Add(80 * time.Hour))
 	w.refreshAndUpdate(s)

@@ -38,18 +38,28 @@ func (a *Agent) getBases(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (a *Agent) postVerify(w http.ResponseWriter, req *http.Request) error {
+	return a.verify(w, req, "a verification", (*updater.Updater).Verify)
+}
+
+func (a *Agent) postRepair(w http.ResponseWriter, req *http.Request) error {
+	return a.verify(w, req, "a repair", (*updater.Updater).Repair)
+}
+
+type verifier func(*updater.Updater, context.Context, []string, func(updater.Progress)) ([]updater.Verified, error)
+
+func (a *Agent) verify(w http.ResponseWriter, req *http.Request, what string, check verifier) error {
 	var ask api.Verify
 	if err := api.Decode(req.Body, &ask); err != nil {
 		return err
 	}
 	var out []api.Verified
-	err := a.exclusively(req.Context(), "a verification", func(ctx context.Context, u *updater.Updater) error {
+	err := a.exclusively(req.Context(), what, func(ctx context.Context, u *updater.Updater) error {
 		for _, name := range ask.Names {
 			if _, _, err := installed(u, name); err != nil {
 				return err
 			}
 		}
-		all, err := u.Verify(ctx, ask.Names, nil)
+		all, err := check(u, ctx, ask.Names, nil)
 		out = verifiedOf(all)
 		return err
 	})

@@ -56,14 +56,25 @@ func (a *Agent) begun(ctx context.Context) error {
 	if a.refused != "" {
 		a.emit(event.SettingsRefused, map[string]string{"file": a.Settings, "error": a.refused})
 	}
-	rec := a.records.Tasks[api.TaskUpdate]
-	now := a.Clock.Now().UTC()
-	rec.Next = rec.schedule(a.force.schedule()).atStart(now, rec.Next, rand.Float64())
-	if resume {
-		rec.Next = now
-	}
-	a.records.Tasks[api.TaskUpdate] = rec
+	a.planAll(resume)
 	return nil
+}
+
+// planAll says when each task runs first after a start. The caller holds a.mu.
+func (a *Agent) planAll(resume bool) {
+	now := a.Clock.Now().UTC()
+	for _, d := range scheduled() {
+		rec := a.records.Tasks[d.id]
+		s := rec.schedule(d.usual(a.force))
+		if rec.Next.IsZero() && !d.atOnce {
+			rec.Next = s.after(now, rand.Float64())
+		}
+		rec.Next = s.atStart(now, rec.Next, rand.Float64())
+		if resume && d.id == api.TaskUpdate {
+			rec.Next = now
+		}
+		a.records.Tasks[d.id] = rec
+	}
 }
 
 // loop is the agent's main loop: it sleeps until something is due.
@@ -127,28 +138,41 @@ func (a *Agent) look() (*seen, error) {
 	return s, nil
 }
 
-// startDue starts the update if it is due, else says how long until it is.
-// While something runs nothing is due: its end wakes the loop.
+// startDue starts a task that is due, else says how long until one is. While
+// something runs nothing is due: its end wakes the loop.
 func (a *Agent) startDue() (time.Duration, bool) {
-	a.mu.Lock()
-	rec := a.records.Tasks[api.TaskUpdate]
-	s := rec.schedule(a.force.schedule())
+	id, next, ok := a.nextDue()
 	now := a.Clock.Now()
-	rec.Next = s.bound(now, rec.Next)
-	a.records.Tasks[api.TaskUpdate] = rec
-	idle := a.run == nil && !a.ending
-	a.mu.Unlock()
 	switch {
-	case !s.Enabled || !idle:
+	case !ok:
 		return 0, false
-	case rec.Next.After(now):
-		return rec.Next.Sub(now), true
+	case next.After(now):
+		return next.Sub(now), true
 	}
-	if _, err := a.start(api.TaskUpdate, "on schedule"); err != nil {
-		a.warn(fmt.Sprintf("task %d does not start", api.TaskUpdate), err)
+	if _, err := a.start(id, "on schedule"); err != nil {
+		a.warn(fmt.Sprintf("task %d does not start", id), err)
 		return firstRetry, true
 	}
 	return 0, false
+}
+
+// nextDue is the task that runs next by itself.
+func (a *Agent) nextDue() (id int, next time.Time, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.run != nil || a.ending {
+		return 0, next, false
+	}
+	for _, d := range scheduled() {
+		rec := a.records.Tasks[d.id]
+		s := rec.schedule(d.usual(a.force))
+		rec.Next = s.bound(a.Clock.Now(), rec.Next)
+		a.records.Tasks[d.id] = rec
+		if s.Enabled && (!ok || rec.Next.Before(next)) {
+			id, next, ok = d.id, rec.Next, true
+		}
+	}
+	return id, next, ok
 }
 
 func (a *Agent) cancelRun() {

@@ -26,6 +26,7 @@ func Routes() []Route {
 		{get, "/v1/status", false, "state, bases, last and next update", (*Agent).getStatus},
 		{get, "/v1/bases", false, "the installed bases", (*Agent).getBases},
 		{post, "/v1/bases/verify", true, "read installed bases back and hold them against their signed hashes", (*Agent).postVerify},
+		{post, "/v1/bases/repair", true, "the same, and fetch anew what is damaged", (*Agent).postRepair},
 		{post, "/v1/bases/{name}/rollback", true, "one base to the version before", (*Agent).postRollback},
 		{post, "/v1/bases/{name}/release", true, "allow what is held back of a base again", (*Agent).postRelease},
 		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come, one a line", (*Agent).getEvents},

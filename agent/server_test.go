@@ -66,7 +66,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"an unknown path", "GET", "/v1/none", "", api.NotFound},
 		{"no version", "GET", "/status", "", api.NotFound},
 		{"a wrong method", "DELETE", "/v1/status", "", api.WrongMethod},
-		{"a task that is not there", "GET", "/v1/tasks/8", "", api.NoSuchTask},
+		{"a task that is not there", "GET", "/v1/tasks/9", "", api.NoSuchTask},
 		{"a task that is no number", "GET", "/v1/tasks/x", "", api.NoSuchTask},
 		{"a body that is no JSON", "PATCH", "/v1/tasks/6", "every", api.BadRequest},
 		{"an unknown field", "PATCH", "/v1/tasks/6", `{"evry":"1h"}`, api.BadRequest},

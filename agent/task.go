@@ -42,11 +42,17 @@ func (a *Agent) start(id int, why string) (api.Started, error) {
 	a.last[id] = r
 	u, ready := a.updater(a.force), a.force.ready()
 	a.runs.Go(func() {
-		if id == api.TaskUpdate && ready != nil {
+		switch {
+		case id == api.TaskRollback:
+			a.finish(r, a.rollBack(ctx, u))
+		case id == api.TaskVerify:
+			a.finish(r, a.repair(ctx, u, r))
+		case ready != nil:
 			a.finish(r, a.refuse(ready))
-			return
+		default:
+			res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
+			a.finish(r, finished{resultOf(res), res.RetryAfter})
 		}
-		a.finish(r, a.perform(ctx, u, id, why, r))
 	})
 	return api.Started{Task: id, Run: r.id}, nil
 }
@@ -106,18 +112,39 @@ func (a *Agent) stop(id int) error {
 	return nil
 }
 
-// perform is what each task does.
-func (a *Agent) perform(ctx context.Context, u *updater.Updater, id int, why string, r *run) finished {
-	if id == api.TaskUpdate {
-		res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
-		return finished{resultOf(res), res.RetryAfter}
-	}
+// rollBack is task 7.
+func (a *Agent) rollBack(ctx context.Context, u *updater.Updater) finished {
 	res := api.Result{Outcome: api.RolledBack, Started: a.Clock.Now().UTC()}
 	changes, err := u.RollBack(ctx, nil)
 	if err != nil {
 		res.Outcome, res.Error = api.Failed, err.Error()
 	}
 	res.Bases, res.Ended = changesOf(changes), a.Clock.Now().UTC()
+	return finished{result: res}
+}
+
+// repair is task 8.
+func (a *Agent) repair(ctx context.Context, u *updater.Updater, r *run) finished {
+	res := api.Result{Outcome: api.Whole, Started: a.Clock.Now().UTC(), Bases: []api.Change{}}
+	all, err := u.Repair(ctx, nil, func(p updater.Progress) { r.report(api.Progress(p)) })
+	for _, v := range all {
+		if v.Repaired && res.Outcome == api.Whole {
+			res.Outcome = api.Repaired
+		}
+		if v.Error != "" {
+			res.Outcome, res.Error = api.Failed, "base "+v.Name+" is damaged"
+		}
+		if v.Repaired || v.Error != "" {
+			res.Bases = append(res.Bases, api.Change{Name: v.Name, From: v.Version, To: v.Version, Error: v.Error})
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		res.Outcome, res.Error = api.Stopped, context.Cause(ctx).Error()
+	case err != nil:
+		res.Outcome, res.Error = api.Failed, err.Error()
+	}
+	res.Ended = a.Clock.Now().UTC()
 	return finished{result: res}
 }
 
@@ -139,8 +166,8 @@ func (a *Agent) finish(r *run, f finished) {
 	r.cancel(nil)
 	a.mu.Lock()
 	rec := a.records.Tasks[r.task].finished(f.result)
-	if def, err := definitionOf(r.task); err == nil && def.scheduled {
-		rec.Next = a.nextRun(rec, f)
+	if def, err := definitionOf(r.task); err == nil && def.usual != nil {
+		rec.Next = a.nextRun(def, rec, f)
 	}
 	a.records.Tasks[r.task] = rec
 	if err := a.records.save(a.Disk, a.Dir); err != nil {
@@ -154,8 +181,8 @@ func (a *Agent) finish(r *run, f finished) {
 	debug.FreeOSMemory()
 }
 
-func (a *Agent) nextRun(rec record, f finished) time.Time {
-	s, now := rec.schedule(a.force.schedule()), a.Clock.Now().UTC()
+func (a *Agent) nextRun(def definition, rec record, f finished) time.Time {
+	s, now := rec.schedule(def.usual(a.force)), a.Clock.Now().UTC()
 	if rec.Failures > 0 && f.result.Outcome != api.Stopped {
 		return s.retry(now, rec.Failures, now.Add(f.retryAfter), rand.Float64())
 	}
@@ -168,7 +195,7 @@ func (a *Agent) set(id int, c api.TaskChange) (api.Task, error) {
 	if err != nil {
 		return api.Task{}, err
 	}
-	if !def.scheduled {
+	if def.usual == nil {
 		return api.Task{}, &api.Error{Code: api.BadRequest, Text: fmt.Sprintf("task %d (%s) runs only when told to", id, def.name)}
 	}
 	a.mu.Lock()
@@ -182,7 +209,7 @@ func (a *Agent) set(id int, c api.TaskChange) (api.Task, error) {
 		return api.Task{}, err
 	}
 	a.records.Tasks[id] = rec
-	a.reschedule(false)
+	a.reschedule(def, false)
 	if err := a.records.save(a.Disk, a.Dir); err != nil {
 		a.records.Tasks[id] = before
 		return api.Task{}, err
@@ -191,32 +218,32 @@ func (a *Agent) set(id int, c api.TaskChange) (api.Task, error) {
 	return a.task(def), nil
 }
 
-// reschedule plans the next update anew after its schedule changed; now says
+// reschedule plans a task's next run anew after its schedule changed; now says
 // that there is reason not to wait. The caller holds a.mu.
-func (a *Agent) reschedule(now bool) {
-	rec := a.records.Tasks[api.TaskUpdate]
+func (a *Agent) reschedule(def definition, now bool) {
+	rec := a.records.Tasks[def.id]
 	if rec.Next.IsZero() {
 		return // it is due
 	}
-	s, clock := rec.schedule(a.force.schedule()), a.Clock.Now().UTC()
+	s, clock := rec.schedule(def.usual(a.force)), a.Clock.Now().UTC()
 	if now {
 		rec.Next = clock
 	} else {
 		rec.Next = s.bound(clock, rec.Next)
 	}
-	a.records.Tasks[api.TaskUpdate] = rec
+	a.records.Tasks[def.id] = rec
 }
 
 // task is a task as the API shows it. The caller holds a.mu.
 func (a *Agent) task(d definition) api.Task {
 	rec := a.records.Tasks[d.id]
 	t := api.Task{
-		ID: d.id, Name: d.name, Does: d.does, Scheduled: d.scheduled, Enabled: true,
+		ID: d.id, Name: d.name, Does: d.does, Scheduled: d.usual != nil, Enabled: true,
 		Running: a.run != nil && a.run.task == d.id, Run: rec.Runs,
 		Last: rec.Last, LastSuccess: rec.LastSuccess, LastBytes: rec.Transfer, Failures: rec.Failures,
 	}
-	if d.scheduled {
-		s := rec.schedule(a.force.schedule())
+	if d.usual != nil {
+		s := rec.schedule(d.usual(a.force))
 		t.Enabled, t.Every, t.RandomDelay = s.Enabled, api.Duration(s.Every), api.Duration(s.RandomDelay)
 		if a.service && s.Enabled && !t.Running {
 			t.Next = rec.Next

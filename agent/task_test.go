@@ -283,3 +283,27 @@ func TestVerifyFindsDamage(t *testing.T) {
 		t.Error("the damage is not in the log")
 	}
 }
+
+func TestDamageIsMendedDaily(t *testing.T) {
+	w := newWorld(t)
+	w.publish("a.example")
+	s := w.start().settled()
+	off := false
+	s.change("PATCH", "/v1/tasks/6", api.TaskChange{Enabled: &off})
+	file := filepath.Join(s.status().Bases[0].Path, "hosts.txt")
+	if err := os.WriteFile(file, []byte("b.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	task := func() api.Task { return get[api.Task](s, "/v1/tasks/8") }
+	if next := task().Next.Sub(*w.now.Load()); next < 24*time.Hour || next > 25*time.Hour {
+		t.Fatalf("the next verification is in %s", next)
+	}
+	w.setClock(w.now.Load().Add(25 * time.Hour))
+	w.eventually("the base is repaired", func() bool { return task().Last != nil })
+	if data, err := os.ReadFile(file); string(data) != "a.example\n" || err != nil || task().Last.Outcome != api.Repaired {
+		t.Fatalf("%q, %v, %+v", data, err, task().Last)
+	}
+	if s.events(event.BaseDamaged) != 1 || s.events(event.BaseRepaired) != 1 {
+		t.Error("damage and repair are not in the log")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
@@ -16,15 +17,30 @@ import (
 
 // definition is a predefined task.
 type definition struct {
-	id        int
-	name      string
-	does      string
-	scheduled bool
+	id   int
+	name string
+	does string
+	// usual is the task's schedule unless it is set; nil: it runs only when
+	// told to.
+	usual func(*inForce) schedule
+	// atOnce says that a task that never ran is due: else it is in a period.
+	atOnce bool
 }
 
 var predefined = []definition{
-	{api.TaskUpdate, "Update", "bring the bases to the newest version", true},
-	{api.TaskRollback, "Rollback", "bring the bases back to the version before, offline", false},
+	{api.TaskUpdate, "Update", "bring the bases to the newest version", (*inForce).schedule, true},
+	{api.TaskRollback, "Rollback", "bring the bases back to the version before, offline", nil, false},
+	{api.TaskVerify, "Verify", "read the bases back, and fetch anew what is damaged", daily, false},
+}
+
+// daily is often enough to find what a disk damages, and no load.
+func daily(*inForce) schedule {
+	return schedule{Enabled: true, Every: 24 * time.Hour, RandomDelay: time.Hour}
+}
+
+// scheduled are the tasks that run by themselves.
+func scheduled() []definition {
+	return slices.DeleteFunc(slices.Clone(predefined), func(d definition) bool { return d.usual == nil })
 }
 
 func definitionOf(id int) (definition, error) {
@@ -103,7 +119,7 @@ func (r record) finished(res api.Result) record {
 		r.Failures = 0
 		r.LastSuccess = res.Ended
 	}
-	if res.Outcome == api.Updated || res.Outcome == api.Partly {
+	if res.Full > 0 && (res.Outcome == api.Updated || res.Outcome == api.Partly) {
 		r.Transfer = &api.Transfer{Bytes: res.Bytes, Full: res.Full}
 	}
 	return r

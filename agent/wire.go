@@ -37,7 +37,7 @@ func heldOf(all []rollback.Withdrawn) []api.Held {
 func verifiedOf(all []updater.Verified) []api.Verified {
 	out := []api.Verified{}
 	for _, v := range all {
-		out = append(out, api.Verified{Name: v.Name, Version: v.Version, Error: v.Error})
+		out = append(out, api.Verified(v))
 	}
 	return out
 }

@@ -79,7 +79,7 @@ func (a *Agent) adopt(s *settings.Settings, err error) {
 	a.seen = nil
 	a.relog(old, s)
 	a.emit(event.SettingsLoaded, map[string]string{"file": a.Settings})
-	a.reschedule(!reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases))
+	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases))
 	a.nudge()
 }
 

@@ -14,7 +14,7 @@ import (
 
 func basesCommand(o *options) *cobra.Command {
 	return group("bases", "List, verify and roll back the installed bases",
-		basesListCommand(o), basesVerifyCommand(o), basesRollbackCommand(o), basesReleaseCommand(o))
+		basesListCommand(o), basesVerifyCommand(o), basesRepairCommand(o), basesRollbackCommand(o), basesReleaseCommand(o))
 }
 
 // ask sends one request and reads its answer into out.
@@ -54,14 +54,25 @@ func basesVerifyCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "verify [NAME]...", Short: "Read installed bases back and hold them against their signed hashes",
 		Example: "  freshet bases verify\n  freshet bases verify urls",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var out api.VerifiedAll
-			if err := o.ask(cmd.Context(), http.MethodPost, "/v1/bases/verify", api.Verify{Names: args}, &out); err != nil {
-				return err
-			}
-			return printVerified(cmd.OutOrStdout(), out, o.json)
-		},
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.verify(cmd, "/v1/bases/verify", args) },
 	}
+}
+
+func basesRepairCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "repair [NAME]...", Short: "Verify installed bases, and fetch anew what is damaged",
+		Long:    "Repair verifies installed bases and fetches anew what is damaged. The agent does so daily: task 8.",
+		Example: "  freshet bases repair\n  freshet bases repair urls",
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.verify(cmd, "/v1/bases/repair", args) },
+	}
+}
+
+func (o *options) verify(cmd *cobra.Command, path string, names []string) error {
+	var out api.VerifiedAll
+	if err := o.ask(cmd.Context(), http.MethodPost, path, api.Verify{Names: names}, &out); err != nil {
+		return err
+	}
+	return printVerified(cmd.OutOrStdout(), out, o.json)
 }
 
 func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
@@ -73,6 +84,9 @@ func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
 	damaged := 0
 	for _, v := range out.Bases {
 		text := "whole"
+		if v.Repaired {
+			text = "repaired"
+		}
 		if v.Error != "" {
 			damaged++
 			text = "damaged: " + oneLine(v.Error)
@@ -82,7 +96,7 @@ func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
 		}
 	}
 	if damaged > 0 {
-		return &api.Error{Code: api.RunFailed, Text: fmt.Sprintf("%d of %d bases are damaged", damaged, len(out.Bases)), Hint: "freshet update fetches them again"}
+		return &api.Error{Code: api.RunFailed, Text: fmt.Sprintf("%d of %d bases are damaged", damaged, len(out.Bases)), Hint: "freshet bases repair fetches them anew"}
 	}
 	return nil
 }

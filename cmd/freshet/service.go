@@ -57,6 +57,12 @@ after adding one. Where a package brought the unit, install only enables it.`,
 			if err != nil {
 				return err
 			}
+			// The unit lets the agent write there, but not make the folders.
+			for _, dir := range []string{o.stateDir, o.runtime()} {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					return fmt.Errorf("making the service's folders: %w", err)
+				}
+			}
 			where, err := installService(cmd.Context(), s, text)
 			if err != nil {
 				return err

@@ -86,7 +86,7 @@ func planLine(b api.BasePlan) string {
 }
 
 // names are how tasks are spoken of.
-var names = map[int]string{api.TaskUpdate: "update", api.TaskRollback: "rollback"}
+var names = map[int]string{api.TaskUpdate: "update", api.TaskRollback: "rollback", api.TaskVerify: "verification"}
 
 // runTask starts a task and follows it to its end.
 func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) error {
@@ -166,6 +166,8 @@ func printResult(w io.Writer, id int, r api.Result) {
 		switch {
 		case c.Error != "":
 			fmt.Fprintf(w, "%s: version %d stays: %s\n", c.Name, c.From, oneLine(c.Error))
+		case c.From == c.To:
+			fmt.Fprintf(w, "%s: version %d repaired\n", c.Name, c.To)
 		case c.From == 0:
 			fmt.Fprintf(w, "%s: version %d installed\n", c.Name, c.To)
 		default:

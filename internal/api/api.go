@@ -19,6 +19,7 @@ import (
 const (
 	TaskUpdate   = 6
 	TaskRollback = 7
+	TaskVerify   = 8
 )
 
 // Status is what an operator wants to know first.
@@ -124,6 +125,8 @@ const (
 	Updated    = "updated"
 	RolledBack = "rolled back"
 	NothingNew = "nothing new"
+	Whole      = "whole"    // a verification found no damage
+	Repaired   = "repaired" // it found some, and mended all
 	Partly     = "partly"
 	Failed     = "failed"
 	Stopped    = "stopped"
@@ -152,7 +155,7 @@ type Change struct {
 	Error string `json:"error,omitempty"` // set: the version From stays in use
 }
 
-// Verify asks to read installed bases back; no names: all.
+// Verify asks to read installed bases back, or to repair them; no names: all.
 type Verify struct {
 	Names []string `json:"names,omitempty"`
 }
