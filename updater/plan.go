@@ -44,6 +44,10 @@ type survey struct {
 	state rollback.State
 	jobs  []*job
 	drop  []string // bases installed that are no longer wanted
+
+	licence    LicenceStatus
+	barred     []*job // kept away for want of a licence
+	unlicensed error  // says so; nil if none is
 }
 
 // survey refreshes the trust and plans. It fetches metadata alone.
@@ -80,7 +84,7 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 			s.jobs = append(s.jobs, j)
 		}
 	}
-	return s, nil
+	return s, u.gate(s)
 }
 
 // plan finds the way for one base; nil if there is nothing to do.
@@ -241,7 +245,7 @@ func (u *Updater) Plan(ctx context.Context) (Plan, error) {
 
 func (u *Updater) describe(s *survey) Plan {
 	p := Plan{Source: s.offer.source.Name(), SignedAt: s.offer.view.SignedAt(), Bases: []BasePlan{}, Free: freeBytes(u.Dir)}
-	for _, j := range s.jobs {
+	for _, j := range slices.Concat(s.jobs, s.barred) {
 		b := BasePlan{Name: j.name, From: s.now.Bases[j.name].Version, Steps: j.steps, Held: j.held}
 		if j.manifest != nil {
 			b.To, b.Full = j.manifest.Version, j.manifest.Full.Size

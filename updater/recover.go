@@ -36,6 +36,7 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	u.startLicence(st)
 	if st.OnTrial() {
 		if st, err = u.endBroken(st); err != nil {
 			return false, err

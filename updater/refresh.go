@@ -2,9 +2,6 @@ package updater
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -144,23 +141,8 @@ func (u *Updater) SignedAt() time.Time {
 // clock set back must not bring expired metadata back to life.
 func (u *Updater) now() time.Time { return bases.Now(u.Clock.Now(), u.signed) }
 
-var idForm = regexp.MustCompile(`^[0-9a-f]{16,64}$`)
-
-// RepositoryID names the repository that a root of trust belongs to: by the
-// signed field "x-freshet-repository", which all roots of one repository
-// share, else by the root's own hash.
-func RepositoryID(root []byte) string {
-	var doc struct {
-		Signed struct {
-			ID string `json:"x-freshet-repository"`
-		} `json:"signed"`
-	}
-	if err := json.Unmarshal(root, &doc); err == nil && idForm.MatchString(doc.Signed.ID) {
-		return doc.Signed.ID
-	}
-	sum := sha256.Sum256(root)
-	return hex.EncodeToString(sum[:8])
-}
+// RepositoryID names the repository that a root of trust belongs to.
+func RepositoryID(root []byte) string { return trust.RepositoryID(root) }
 
 // offered finds the bases that are wanted among those that are offered.
 func (u *Updater) offered(ctx context.Context, o *offer) error {

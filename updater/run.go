@@ -57,6 +57,7 @@ func (u *Updater) run(ctx context.Context, r *reporter, res *Result) error {
 		return err
 	}
 	res.Source = s.offer.source.Name()
+	u.tellLicence(s)
 	r.phase(PhasePlan, "")
 	plan := u.describe(s)
 	if err := u.room(plan); err != nil {
@@ -66,13 +67,13 @@ func (u *Updater) run(ctx context.Context, r *reporter, res *Result) error {
 	r.plan(plan)
 	ready, err := u.prepare(ctx, s, r, res)
 	if err != nil || len(ready)+len(s.drop) == 0 {
-		return err
+		return errors.Join(err, s.unlicensed)
 	}
 	gen, err := u.commit(ctx, s, ready, r)
 	if err != nil {
 		return err
 	}
-	return u.judge(ctx, s, gen, ready, r, res)
+	return errors.Join(u.judge(ctx, s, gen, ready, r, res), s.unlicensed)
 }
 
 // prepare obtains, checks and tries each job's version. A base that fails
@@ -212,6 +213,9 @@ func (u *Updater) judge(ctx context.Context, s *survey, gen rollback.Generation,
 }
 
 func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) error {
+	if err := u.spend(s, gen); err != nil {
+		return err
+	}
 	st := s.state.Confirm().Forget(gen.Bases)
 	if err := u.store().Save(st); err != nil {
 		return err
@@ -254,6 +258,9 @@ func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation
 			return err
 		}
 		st = st.Confirm()
+		if err := u.spend(s, back); err != nil {
+			return err
+		}
 	}
 	if err := u.store().Save(st); err != nil {
 		return err
@@ -284,6 +291,8 @@ func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 		res.Outcome, res.Error = Stopped, context.Cause(ctx).Error()
 		u.emit(event.UpdateStopped, "error", res.Error)
 		return
+	case isUnlicensed(err) && good > 0:
+		res.Outcome, res.Error = Partly, err.Error()
 	case err != nil && !onlyBehind(err):
 		res.Outcome, res.Error = Failed, err.Error()
 		res.RetryAfter = retryAfter(err)

@@ -94,5 +94,8 @@ func retryAfter(err error) time.Duration {
 	if errors.As(err, &retry) {
 		return retry.After
 	}
+	if isUnlicensed(err) {
+		return unlicensedRetry
+	}
 	return 0
 }

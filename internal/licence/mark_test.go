@@ -3,7 +3,6 @@ package licence_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -197,7 +196,8 @@ func TestAnAgentIDIsMadeOnce(t *testing.T) {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.MakeAgentID(); err == nil {
-		t.Error(fmt.Errorf("a folder in its place was passed over"))
+	if damaged, err := s.MakeAgentID(); damaged == nil || err != nil {
+		t.Errorf("over a folder in its place: %v, %v", damaged, err)
 	}
+	given()
 }

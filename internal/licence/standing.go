@@ -18,6 +18,7 @@ const (
 	ExpiresSoon State = "expires soon"
 	Expired     State = "expired"
 	Missing     State = "missing"
+	Unknown     State = "unknown" // the repository's word was not fetched yet
 )
 
 // Standing is the judgement on an endpoint's licences.

@@ -48,21 +48,25 @@ func (s Store) AgentID() (string, error) {
 }
 
 // MakeAgentID gives the agent its ID where it has none, or a damaged one:
-// damaged says so, and licences for that one are void. One that cannot be read
-// at all is left alone.
+// damaged says so, and licences for that one are void. One that the disk does
+// not give is left alone.
 func (s Store) MakeAgentID() (damaged, err error) {
+	path := filepath.Join(s.Dir, "agent-id")
 	_, err = s.AgentID()
-	var path *fs.PathError
+	var unread *fs.PathError
 	switch {
 	case err == nil:
 		return nil, nil
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.As(err, &path):
+	case errors.As(err, &unread) && !errors.Is(err, unix.EISDIR):
 		return nil, err
 	default:
 		damaged = err
+		if err := s.Disk.RemoveAll(path); err != nil {
+			return damaged, err
+		}
 	}
-	return damaged, s.Disk.WriteFile(filepath.Join(s.Dir, "agent-id"), []byte(newAgentID()+"\n"), 0o644)
+	return damaged, s.Disk.WriteFile(path, []byte(newAgentID()+"\n"), 0o644)
 }
 
 // Licences reads the licences that are kept. Files that are none are passed
@@ -159,17 +163,13 @@ func (s Store) SaveMark(repository string, m Mark) error {
 }
 
 // Settle settles the marks of all repositories, and removes what an
-// interrupted write left. good is the newest generation confirmed.
+// interrupted write left. good is the newest generation confirmed. Marks that
+// cannot be read count as used and stay as they are.
 func (s Store) Settle(good int, at time.Time) error {
-	if err := errors.Join(s.Disk.Reap(s.licences()), s.Disk.Reap(s.marks())); err != nil {
-		return err
-	}
+	errs := []error{s.Disk.Reap(s.licences()), s.Disk.Reap(s.marks())}
 	entries, err := os.ReadDir(s.marks())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
 	}
 	for _, e := range entries {
 		repository, ok := strings.CutSuffix(e.Name(), ".json")
@@ -178,15 +178,13 @@ func (s Store) Settle(good int, at time.Time) error {
 		}
 		m, err := s.Mark(repository)
 		if err != nil || m.Pending == 0 {
-			continue // a damaged one stays as it is: used
+			continue
 		}
 		m = m.Settle(good)
 		m.At = at.UTC().Truncate(time.Second)
-		if err := s.SaveMark(repository, m); err != nil {
-			return err
-		}
+		errs = append(errs, s.SaveMark(repository, m))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // readBounded reads a regular file of at most MaxSize bytes.
