@@ -32,6 +32,11 @@ type Disk struct {
 	// "symlink", "remove") and path; an error from it is returned in place of doing the
 	// step. Tests stop, fail or kill there.
 	Step func(op, path string) error
+
+	// After, if set, is called when a step was done; an error from it is
+	// returned although the step was done, as a disk may answer. Steps that a
+	// caller takes itself (see Do) have none.
+	After func(op, path string) error
 }
 
 func (d *Disk) step(op, path string) error {
@@ -39,6 +44,13 @@ func (d *Disk) step(op, path string) error {
 		return nil
 	}
 	return d.Step(op, path)
+}
+
+func (d *Disk) after(op, path string) error {
+	if d == nil || d.After == nil {
+		return nil
+	}
+	return d.After(op, path)
 }
 
 // Do announces a step that the caller takes itself, for content that is
@@ -68,6 +80,9 @@ func (d *Disk) Rename(old, new string) error {
 	if err := os.Rename(old, new); err != nil {
 		return err
 	}
+	if err := d.after("rename", new); err != nil {
+		return err
+	}
 	if err := d.SyncDir(filepath.Dir(new)); err != nil {
 		return err
 	}
@@ -86,6 +101,9 @@ func (d *Disk) Exchange(a, b string) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
 		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
 	}
+	if err := d.after("rename", b); err != nil {
+		return err
+	}
 	return errors.Join(d.SyncDir(filepath.Dir(b)), d.SyncDir(filepath.Dir(a)))
 }
 
@@ -94,7 +112,10 @@ func (d *Disk) Link(old, new string) error {
 	if err := d.step("link", new); err != nil {
 		return err
 	}
-	return os.Link(old, new)
+	if err := os.Link(old, new); err != nil {
+		return err
+	}
+	return d.after("link", new)
 }
 
 // Symlink makes path a symbolic link to target, replacing what was there in
@@ -107,11 +128,14 @@ func (d *Disk) Symlink(target, path string) error {
 	if err := os.Symlink(target, tmp); err != nil {
 		return err
 	}
-	if err := d.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
-		return err
+	err := d.after("symlink", path)
+	if err == nil {
+		err = d.Rename(tmp, path)
 	}
-	return nil
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
 }
 
 // MkdirAll makes path and its missing parents and syncs each folder that
@@ -135,6 +159,9 @@ func (d *Disk) MkdirAll(path string, perm fs.FileMode) error {
 	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	if err := d.after("mkdir", path); err != nil {
+		return err
+	}
 	return d.SyncDir(parent)
 }
 
@@ -150,15 +177,15 @@ func (d *Disk) RemoveAll(path string) error {
 	if err := os.RemoveAll(path); err != nil {
 		return err
 	}
+	if err := d.after("remove", path); err != nil {
+		return err
+	}
 	return d.SyncDir(filepath.Dir(path))
 }
 
 // SyncDir makes the names in a folder durable.
 func (d *Disk) SyncDir(path string) error {
-	if err := d.step("syncdir", path); err != nil {
-		return err
-	}
-	return syncPath(path)
+	return d.sync("syncdir", path)
 }
 
 // manySyncs is the number of files from which one sync of the whole file
@@ -188,10 +215,7 @@ func (d *Disk) SyncTree(path string) error {
 		return d.syncFS(path)
 	}
 	for _, p := range files {
-		if err := d.step("fsync", p); err != nil {
-			return err
-		}
-		if err := syncPath(p); err != nil {
+		if err := d.sync("fsync", p); err != nil {
 			return err
 		}
 	}
@@ -211,8 +235,10 @@ func (d *Disk) syncFS(path string) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Syncfs(int(f.Fd()))
-	return errors.Join(err, f.Close())
+	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
+		return err
+	}
+	return d.after("syncfs", path)
 }
 
 // Reap removes what an interrupted write left in the folder dir. Only the
@@ -239,11 +265,17 @@ const tempMark = ".tmp-"
 
 func tempName(path string) string { return path + tempMark + rand.Text()[:10] }
 
-func syncPath(path string) error {
+// sync takes the step op, which is to sync path.
+func (d *Disk) sync(op, path string) error {
+	if err := d.step(op, path); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	err = f.Sync()
-	return errors.Join(err, f.Close())
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return d.after(op, path)
 }

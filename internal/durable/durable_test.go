@@ -218,3 +218,34 @@ func TestALockIsOneProcessesAndEndsWithIt(t *testing.T) {
 		t.Error("the file went with the lock")
 	}
 }
+
+func TestAWriteThatFailsAfterItHappenedLeavesTheOldOrTheNewWholeAndNoLeftover(t *testing.T) {
+	for _, op := range []string{"open", "write", "fsync", "rename", "syncdir"} {
+		t.Run(op, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "f")
+			if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d := &durable.Disk{After: func(o, _ string) error {
+				if o == op {
+					return errStep
+				}
+				return nil
+			}}
+			if err := d.WriteFile(path, []byte("new"), 0o600); !errors.Is(err, errStep) {
+				t.Fatalf("got %v", err)
+			}
+			want := "old"
+			if op == "rename" || op == "syncdir" {
+				want = "new"
+			}
+			if data, err := os.ReadFile(path); err != nil || string(data) != want {
+				t.Errorf("found %q, %v, want %q", data, err, want)
+			}
+			if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+				t.Errorf("left over: %v", entries)
+			}
+		})
+	}
+}

@@ -26,7 +26,11 @@ func (d *Disk) Create(path string, perm fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Chmod(perm); err != nil {
+	err = f.Chmod(perm)
+	if err == nil {
+		err = d.after("open", path)
+	}
+	if err != nil {
 		f.Close()
 		os.Remove(f.Name())
 		return nil, err
@@ -38,7 +42,11 @@ func (f *File) Write(p []byte) (int, error) {
 	if err := f.disk.step("write", f.path); err != nil {
 		return 0, err
 	}
-	return f.f.Write(p)
+	n, err := f.f.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, f.disk.after("write", f.path)
 }
 
 // Name is where the content stands until Commit.
@@ -55,7 +63,11 @@ func (f *File) Commit() error {
 		f.Abort()
 		return err
 	}
-	if err := errors.Join(f.f.Sync(), f.f.Close()); err != nil {
+	err := errors.Join(f.f.Sync(), f.f.Close())
+	if err == nil {
+		err = f.disk.after("fsync", f.path)
+	}
+	if err != nil {
 		os.Remove(f.f.Name())
 		return err
 	}
@@ -65,6 +77,9 @@ func (f *File) Commit() error {
 	}
 	if err := replace(f.f.Name(), f.path); err != nil {
 		os.Remove(f.f.Name())
+		return err
+	}
+	if err := f.disk.after("rename", f.path); err != nil {
 		return err
 	}
 	return f.disk.SyncDir(filepath.Dir(f.path))
