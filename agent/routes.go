@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"net/http"
 	"time"
@@ -72,7 +74,11 @@ func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
 	// A body must come at once; the answer may take its time.
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
 	answer := &begun{ResponseWriter: w}
-	if err := r.serve(a, answer, req); err != nil && !answer.begun {
+	err := r.serve(a, answer, req)
+	if errors.Is(err, fs.ErrPermission) { // of this process, where no agent runs
+		err = &api.Error{Code: api.Forbidden, Text: err.Error()}
+	}
+	if err != nil && !answer.begun {
 		api.Fail(w, err)
 	}
 }
