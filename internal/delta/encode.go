@@ -105,12 +105,15 @@ const packedInserts = 128 << 10
 // held to applying in 1.5 times the CPU of read, SHA-256 and write.
 func packable(newSize int) int {
 	if newSize >= largeImage {
-		return packedInserts / 2
+		return packedLarge
 	}
 	return packedInserts
 }
 
-const largeImage = 32 << 20
+const (
+	largeImage  = 32 << 20
+	packedLarge = 48 << 10
+)
 
 // sparseDiffs is the most differences that are always stored sparsely.
 const sparseDiffs = 256
