@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,10 +23,21 @@ type contentError struct{ err error }
 func (e *contentError) Error() string { return e.err.Error() }
 func (e *contentError) Unwrap() error { return e.err }
 
+// localError is about this machine's disk: no source is to blame, and asking
+// another would not help.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// errNotSigned says that a file came whole and has the wrong content.
+var errNotSigned = errors.New("it is not what was signed")
+
 // blob brings a file of the repository into the folder for temporary files and
 // gives its path. A download broken off earlier is resumed, from whichever
-// source; each source is asked once, and once more from the start where what
-// was resumed proved wrong, so that the bytes spent are bounded.
+// source; each source is asked once, and once more from the start where the
+// rest was not to be had or what was resumed proved wrong, so that the bytes
+// spent are bounded.
 func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, done func(int64)) (string, error) {
 	path := filepath.Join(u.tmp(), b.SHA256.String()+".part")
 	if err := checkBlob(path, b); err == nil {
@@ -34,7 +46,13 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 	}
 	var errs []error
 	notContent := false
-	for _, s := range u.sourcesFrom(first) {
+	ask := u.sourcesFrom(first)
+	for i, sources := 0, len(ask); i < len(ask); i++ {
+		s := ask[i]
+		if i == sources { // nobody gives the rest: begin again where there was something
+			os.Remove(path)
+		}
+		had := size(path)
 		err := u.download(ctx, s, path, b, done)
 		if err == nil {
 			return path, nil
@@ -42,12 +60,20 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
+		var local *localError
+		if errors.As(err, &local) {
+			return "", err
+		}
+		u.sourceGave(s, err)
+		errs = append(errs, err)
+		if i < sources && had > 0 && size(path) > 0 && rangeRefused(err) {
+			ask = append(ask, s)
+			continue
+		}
 		var content *contentError
 		if !errors.As(err, &content) {
 			notContent = true
 		}
-		u.contentFailed(s, b, err)
-		errs = append(errs, err)
 	}
 	err := errors.Join(errs...)
 	if notContent {
@@ -55,6 +81,21 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 	}
 	os.Remove(path) // nobody has the rest of it
 	return "", &contentError{err}
+}
+
+// rangeRefused says whether a source has the file but not the rest of it.
+func rangeRefused(err error) bool {
+	var status *source.StatusError
+	return errors.Is(err, source.ErrWrongFile) ||
+		errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable
+}
+
+func size(path string) int64 {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
 }
 
 // download resumes path from one source until it is the blob.
@@ -68,7 +109,7 @@ func (u *Updater) download(ctx context.Context, s source.Source, path string, b 
 	}
 	// What is wrong is of no use to anyone.
 	if rm := os.Remove(path); rm != nil {
-		return rm
+		return &localError{rm}
 	}
 	if !resumed {
 		return &contentError{err}
@@ -86,11 +127,11 @@ func (u *Updater) download(ctx context.Context, s source.Source, path string, b 
 // append adds to path what it lacks, and says whether it had something.
 func (u *Updater) append(ctx context.Context, s source.Source, path string, b bases.Blob, done func(int64)) (resumed bool, err error) {
 	if err := u.Disk.Do("open", path); err != nil {
-		return false, err
+		return false, &localError{err}
 	}
-	var have int64
-	if st, err := os.Stat(path); err == nil && st.Size() <= b.Size {
-		have = st.Size()
+	have := size(path)
+	if have > b.Size {
+		have = 0
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, patience(b.Size-have), errTooSlow)
 	defer stop()
@@ -104,17 +145,24 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	defer body.Close()
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return false, err
+		return false, &localError{err}
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() {
+		if e := f.Close(); e != nil {
+			err = errors.Join(err, &localError{e})
+		}
+	}()
 	if err := f.Truncate(start); err != nil {
-		return false, err
+		return false, &localError{err}
 	}
 	if _, err := f.Seek(start, io.SeekStart); err != nil {
-		return false, err
+		return false, &localError{err}
 	}
 	w := &progressWriter{w: f, done: done, at: start, disk: func() error { return u.Disk.Do("write", path) }}
 	_, err = io.CopyBuffer(w, io.LimitReader(body, b.Size-start), make([]byte, 64<<10))
+	if w.err != nil {
+		err = &localError{w.err}
+	}
 	return start > 0, err
 }
 
@@ -131,13 +179,14 @@ type progressWriter struct {
 	at   int64
 	done func(int64)
 	disk func() error
+	err  error // of the disk
 }
 
-func (p *progressWriter) Write(b []byte) (int, error) {
-	if err := p.disk(); err != nil {
-		return 0, err
+func (p *progressWriter) Write(b []byte) (n int, err error) {
+	if err = p.disk(); err == nil {
+		n, err = p.w.Write(b)
 	}
-	n, err := p.w.Write(b)
+	p.err = err
 	p.at += int64(n)
 	p.done(p.at)
 	return n, err
@@ -155,10 +204,10 @@ func checkBlob(path string, b bases.Blob) error {
 		return err
 	}
 	if n != b.Size {
-		return fmt.Errorf("%s has %d bytes, signed are %d", b.Path(), n, b.Size)
+		return fmt.Errorf("%s: %w: it has %d bytes, signed are %d", b.Path(), errNotSigned, n, b.Size)
 	}
 	if bases.Hash(h.Sum(nil)) != b.SHA256 {
-		return fmt.Errorf("%s is not what was signed: its hash is wrong", b.Path())
+		return fmt.Errorf("%s: %w: its hash is wrong", b.Path(), errNotSigned)
 	}
 	return nil
 }

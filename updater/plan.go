@@ -165,7 +165,7 @@ func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, 
 	for _, s := range u.sourcesFrom(o.source) {
 		data, err := s.Fetch(ctx, path, size)
 		if err == nil && (int64(len(data)) != size || sha256.Sum256(data) != want) {
-			err = fmt.Errorf("%s from %s is not what was signed", path, s.Name())
+			err = fmt.Errorf("%s from %s: %w", path, s.Name(), errNotSigned)
 		}
 		if err == nil {
 			return data, nil
@@ -173,6 +173,7 @@ func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		u.sourceGave(s, err)
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
@@ -184,11 +185,12 @@ func (u *Updater) named(ctx context.Context, path string, want [sha256.Size]byte
 	for _, s := range u.Sources {
 		data, err := s.Fetch(ctx, path, bases.MaxManifest)
 		if err == nil && sha256.Sum256(data) != want {
-			err = fmt.Errorf("%s from %s is not what was signed", path, s.Name())
+			err = fmt.Errorf("%s from %s: %w", path, s.Name(), errNotSigned)
 		}
 		if err == nil {
 			return data, nil
 		}
+		u.sourceGave(s, err)
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)

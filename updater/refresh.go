@@ -39,25 +39,58 @@ func (f fetcher) Fetch(ctx context.Context, path string, limit int64) ([]byte, e
 	return data, err
 }
 
+// frozenAfter is the age of a timestamp, in the publisher's hourly pace, at
+// which its source may be one that is held back.
+const frozenAfter = 24 * time.Hour
+
 // refresh asks the sources in their order until one gives metadata that can
-// be trusted and is not behind what was seen.
+// be trusted, is not behind what was seen, and was signed of late.
 func (u *Updater) refresh(ctx context.Context) (*offer, error) {
 	if len(u.Sources) == 0 {
 		return nil, errNoSource
 	}
 	var errs []error
+	var best *offer
 	for _, s := range u.Sources {
 		o, err := u.ask(ctx, s)
-		if err == nil {
-			return o, nil
-		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		u.sourceFailed(s, err)
-		errs = append(errs, err)
+		if err != nil {
+			u.sourceFailed(s, err)
+			errs = append(errs, err)
+			continue
+		}
+		if best = u.newer(best, o); !u.old(best) {
+			return best, nil
+		}
+	}
+	if best != nil {
+		return best, nil
 	}
 	return nil, errors.Join(errs...)
+}
+
+// old says whether an offer was signed so long ago that its source may be
+// held at it: then the other sources are asked too, though they cost requests.
+func (u *Updater) old(o *offer) bool {
+	at := o.view.SignedAt()
+	return !at.IsZero() && u.now().Sub(at) > frozenAfter
+}
+
+// newer gives the later signed of two offers, and tells of a source that
+// stayed behind.
+func (u *Updater) newer(a, b *offer) *offer {
+	if a == nil {
+		return b
+	}
+	was, is := a.view.SignedAt(), b.view.SignedAt()
+	if !is.After(was) {
+		return a
+	}
+	u.emit(event.SourceBehind, "source", a.source.Name(), "error",
+		fmt.Sprintf("what it offers was signed at %s, %s offers what was signed at %s", was.UTC().Format(time.RFC3339), b.source.Name(), is.UTC().Format(time.RFC3339)))
+	return b
 }
 
 // ask brings the metadata up to date from one source.
@@ -92,21 +125,34 @@ func (u *Updater) sourceFailed(s source.Source, err error) {
 	if f, ok := s.(interface{ Forget() }); ok {
 		f.Forget()
 	}
-	code := event.SourceFailed
-	switch trust.KindOf(err) {
-	case trust.Behind:
-		code = event.SourceBehind
-	case trust.Expired:
-		code = event.MetadataExpired
-	case trust.Rollback, trust.BadSignature, trust.Mismatch, trust.Malformed:
-		code = event.SourceHostile
-	}
-	u.emit(code, "source", s.Name(), "error", err.Error())
+	u.sourceGave(s, err)
 }
 
-// contentFailed tells that a source did not give a file as it was signed.
-func (u *Updater) contentFailed(s source.Source, b bases.Blob, err error) {
-	u.emit(event.SourceFailed, "source", s.Name(), "error", fmt.Sprintf("%s: %v", b.Path(), err))
+// sourceGave tells what is wrong with what a source gave.
+func (u *Updater) sourceGave(s source.Source, err error) {
+	u.emit(blame(err), "source", s.Name(), "error", err.Error())
+}
+
+// blame gives an error with a source the event that tells it.
+func blame(err error) event.Code {
+	switch trust.KindOf(err) {
+	case trust.Behind:
+		return event.SourceBehind
+	case trust.Expired:
+		return event.MetadataExpired
+	case trust.Rollback, trust.BadSignature:
+		return event.SourceHostile
+	case trust.Mismatch, trust.Malformed:
+		return event.SourceDamaged
+	}
+	var busy *source.RetryError
+	switch {
+	case errors.As(err, &busy):
+		return event.SourceBusy
+	case errors.Is(err, source.ErrWrongFile), errors.Is(err, source.ErrTooLarge), errors.Is(err, errNotSigned):
+		return event.SourceDamaged
+	}
+	return event.SourceFailed
 }
 
 // passOver tells of stored metadata that was damaged and fetched anew.

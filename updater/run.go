@@ -98,6 +98,7 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 		}
 		if err != nil {
 			change.Error = err.Error()
+			res.RetryAfter = max(res.RetryAfter, retryAfter(err))
 			u.baseFailed(s, j, err)
 		} else {
 			ready = append(ready, j)
