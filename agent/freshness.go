@@ -59,7 +59,6 @@ func (s *seen) judge(clock time.Time) judgement {
 		if c := t.Changes(age); c > 0 && (j.changes == 0 || c < j.changes) {
 			j.changes = c
 		}
-		// Against the clock alone: how far ahead of this machine it lies.
 		if -age > skew {
 			j.future = append(j.future, b)
 		}

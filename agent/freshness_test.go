@@ -108,3 +108,23 @@ func TestAgentWithoutBasesSaysSo(t *testing.T) {
 	}
 	w.eventually("the first base is told", func() bool { return s.events(event.BasesAreUpToDate) == 1 })
 }
+
+// TestBaseFromTheFuture has a publisher whose clock was wrong when it
+// published, and right when it signed.
+func TestBaseFromTheFuture(t *testing.T) {
+	w := newWorld(t)
+	now := *w.now.Load()
+	w.setClock(now.Add(time.Hour))
+	w.publish("a.example")
+	w.setClock(now)
+	if _, err := w.repo.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start().settled()
+	w.eventually("it is told", func() bool { return s.events(event.PublishedInFuture) == 1 })
+	st := s.status()
+	if len(st.Bases) != 1 || st.Bases[0].Age != -3600 || st.State != "up to date" {
+		t.Fatalf("status %+v", st)
+	}
+	s.never("it is told again", func() bool { return s.events(event.PublishedInFuture) != 1 })
+}

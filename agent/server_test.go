@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,4 +243,51 @@ func TestSocketIsTakenOverOnlyFromTheDead(t *testing.T) {
 	if _, err := agent.Listen(socket); err == nil {
 		t.Fatal("a file was taken for a socket")
 	}
+}
+
+// TestOneUserCannotShutOutOthers connects as another user, again and again.
+func TestOneUserCannotShutOutOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	w := newWorld(t)
+	for dir := w.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := w.start()
+	const tries = 40
+	served := make(chan int)
+	go func() {
+		// This thread alone becomes the stranger; it ends with the goroutine.
+		runtime.LockOSThread()
+		n := 0
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, ^uintptr(0), stranger, ^uintptr(0)); errno == 0 {
+			n = greetings(filepath.Join(w.dir, "run", "agent.sock"), tries)
+		}
+		served <- n
+	}()
+	if n := <-served; n < 1 || n >= tries {
+		t.Fatalf("%d of %d connections of one user were served", n, tries)
+	}
+	s.status()
+}
+
+// greetings opens n connections, keeps them, and counts those that answer.
+func greetings(socket string, n int) int {
+	served := 0
+	for range n {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			continue
+		}
+		defer conn.Close()
+		io.WriteString(conn, "GET /v1/version HTTP/1.1\r\nHost: agent\r\n\r\n")
+		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			served++
+		}
+	}
+	return served
 }

@@ -64,7 +64,7 @@ func followEvents(cmd *cobra.Command, o *options, path string) error {
 		err := &api.Error{Code: api.Unreachable, Text: "no agent runs whose events could be followed"}
 		return errors.Join(err, s.close())
 	}
-	return s.Follow(cmd.Context(), path, func(line []byte) error {
+	err = s.Follow(cmd.Context(), path, func(line []byte) error {
 		if o.json {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", line)
 			return err
@@ -76,6 +76,10 @@ func followEvents(cmd *cobra.Command, o *options, path string) error {
 		printEvent(cmd.OutOrStdout(), e)
 		return nil
 	})
+	if cmd.Context().Err() != nil {
+		return exit(api.ExitInterrupted) // there is no other end
+	}
+	return err
 }
 
 // sinceTime reads a time, or how long before now.
