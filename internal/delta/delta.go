@@ -62,9 +62,9 @@ type Matcher interface {
 }
 
 // The largest images for which the suffix matcher is tried by default. In text
-// it seldom wins over the hash matcher, in programs it does.
+// it was not seen to win over the hash matcher, in programs it does.
 const (
-	suffixText   = 2 << 20
+	suffixText   = 512 << 10
 	suffixBinary = 16 << 20
 )
 
