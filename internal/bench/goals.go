@@ -69,10 +69,7 @@ func (r *report) applyGoals(t *table) {
 		if a.New < large {
 			continue // the start of the process outweighs the work
 		}
-		kind := mb(a.New)
-		if a.Synthetic {
-			kind += ", synthetic"
-		}
+		kind := a.Title + ", " + mb(a.New)
 		t.add(fmt.Sprintf("applying ≤ %s (%s)", mib(applyMemory), kind), mib(a.Apply.RSS), verdict(a.Apply.RSS <= applyMemory))
 		t.add(fmt.Sprintf("applying ≤ %.1f × read + SHA-256 + write (%s)", applyRatio, kind), times(a.ratio()), verdict(a.ratio() <= applyRatio))
 	}

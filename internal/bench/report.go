@@ -42,9 +42,9 @@ func (r *report) writeMachine(b *strings.Builder) {
 	if len(r.skipped) > 0 {
 		fmt.Fprintf(b, "Left out: %s.\n\n", strings.Join(r.skipped, "; "))
 	}
-	fmt.Fprintf(b, "CPU is user and system time, memory the peak resident set, of a process of its own; memory below %s cannot be told from nothing. ", mib(r.floorRSS))
+	fmt.Fprintf(b, "CPU is user and system time, memory the peak resident set, of a process of its own; memory below %s cannot be told from nothing.", mib(r.floorRSS))
 	if r.settings.jobs > 1 {
-		fmt.Fprintf(b, "Where bytes are compared %d tools ran at once, which raises their CPU times somewhat.", r.settings.jobs)
+		fmt.Fprintf(b, " Where bytes are compared %d tools ran at once, which raises their CPU times somewhat.", r.settings.jobs)
 	}
 	b.WriteString("\n\n")
 }
