@@ -10,11 +10,11 @@ import (
 
 // run is one run of a task. Any number may watch it.
 type run struct {
-	task    int // 0: a command that no task stands for
-	name    string
-	id      int64
-	started time.Time
-	cancel  context.CancelCauseFunc
+	task   int // 0: a command that no task stands for
+	name   string
+	id     int64
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when another may begin; of tasks alone
 
 	mu       sync.Mutex // guards what follows
 	progress api.Progress

@@ -20,20 +20,36 @@ var (
 	errEnding  = errors.New("the agent is stopping")
 )
 
-// start begins a run of a task, or joins the one that is going on.
+// start begins a run of a task, or joins the one that is going on. The daily
+// verification gives way to other tasks.
 func (a *Agent) start(id int, why string) (api.Started, error) {
+	for {
+		started, wait, err := a.tryStart(id, why)
+		if wait == nil {
+			return started, err
+		}
+		<-wait
+	}
+}
+
+// tryStart is start, but for a channel that closes when what gives way has.
+func (a *Agent) tryStart(id int, why string) (started api.Started, wait <-chan struct{}, err error) {
 	def, err := definitionOf(id)
 	if err != nil {
-		return api.Started{}, err
+		return started, nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.run != nil && a.run.task == id {
-		return api.Started{Task: id, Run: a.run.id, Joined: true}, nil
+		return api.Started{Task: id, Run: a.run.id, Joined: true}, nil, nil
+	}
+	if a.run != nil && a.run.task == api.TaskVerify {
+		a.run.cancel(fmt.Errorf("gave way to %s", def.name))
+		return started, a.run.done, nil
 	}
 	r, ctx, err := a.begin(id, def.name)
 	if err != nil {
-		return api.Started{}, err
+		return started, nil, err
 	}
 	rec := a.records.Tasks[id]
 	rec.Runs++
@@ -54,7 +70,7 @@ func (a *Agent) start(id int, why string) (api.Started, error) {
 			a.finish(r, finished{resultOf(res), res.RetryAfter})
 		}
 	})
-	return api.Started{Task: id, Run: r.id}, nil
+	return api.Started{Task: id, Run: r.id}, nil, nil
 }
 
 // begin takes the one place for work that changes the state folder. The caller
@@ -70,7 +86,7 @@ func (a *Agent) begin(id int, name string) (*run, context.Context, error) {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	r := &run{task: id, name: name, started: a.Clock.Now(), cancel: cancel}
+	r := &run{task: id, name: name, cancel: cancel, done: make(chan struct{})}
 	a.run = r
 	return r, ctx, nil
 }
@@ -176,6 +192,7 @@ func (a *Agent) finish(r *run, f finished) {
 	a.run, a.seen = nil, nil
 	a.mu.Unlock()
 	r.finish(f.result)
+	close(r.done)
 	a.nudge()
 	// An update needs memory that an idle agent does not.
 	debug.FreeOSMemory()

@@ -307,3 +307,25 @@ func TestDamageIsMendedDaily(t *testing.T) {
 		t.Error("damage and repair are not in the log")
 	}
 }
+
+func TestVerificationGivesWay(t *testing.T) {
+	w := newWorld(t)
+	w.publish("a.example")
+	s := w.start().settled()
+	file := filepath.Join(s.status().Bases[0].Path, "hosts.txt")
+	if err := os.WriteFile(file, []byte("b.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	asked := w.hang()
+	s.change("POST", "/v1/tasks/8/start", nil)
+	<-asked // the repair waits for the mirror
+	s.change("POST", "/v1/tasks/6/start", nil)
+	if v := get[api.Task](s, "/v1/tasks/8"); v.Running || v.Last.Outcome != api.Stopped {
+		t.Fatalf("the verification: %+v", v)
+	}
+	if !s.update().Running {
+		t.Fatal("the update does not run")
+	}
+	s.change("POST", "/v1/tasks/6/stop", nil)
+	s.result(api.TaskUpdate)
+}
