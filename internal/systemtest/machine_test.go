@@ -1,0 +1,128 @@
+//go:build system
+
+package systemtest_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// machine is a Debian of its own in a container: systemd is its first process
+// and it has no network but a loopback device.
+type machine struct {
+	t      *testing.T
+	root   string
+	leader string // process ID of its systemd, seen from here
+}
+
+// boot starts a fresh copy of the cached system.
+func boot(t *testing.T) *machine {
+	t.Helper()
+	needsRoot(t)
+	nspawn := needsProgram(t, "systemd-nspawn", "systemd-container")
+	needsProgram(t, "nsenter", "util-linux")
+	base := debian(t)
+	m := &machine{t: t, root: filepath.Join(folder(t), "root")}
+	sh(t, "cp", "-a", "--reflink=auto", base, m.root)
+	d := start(t, exec.Command(nspawn, "-D", m.root, "--register=no", "--keep-unit", "--private-network", "-b"))
+	t.Cleanup(func() {
+		exec.Command("nsenter", "-t", m.leader, "-a", "--", "systemctl", "poweroff").Run()
+		select {
+		case <-d.ended:
+		case <-time.After(time.Minute): // start's own cleanup kills it
+		}
+	})
+	up := func() bool {
+		m.leader = childOf(d.cmd.Process.Pid)
+		if m.leader == "" {
+			return false
+		}
+		state, _ := m.command("systemctl", "is-system-running").CombinedOutput()
+		return strings.Contains(string(state), "running") || strings.Contains(string(state), "degraded")
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(2 * time.Minute); !up(); <-tick.C {
+		if d.hasEnded() || time.Now().After(end) {
+			missing(t, "a host on which systemd-nspawn can boot a system:\n%s", tail(d.output.String()))
+		}
+	}
+	return m
+}
+
+// childOf is the one child of a process, or "".
+func childOf(pid int) string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if f := strings.Fields(string(data)); len(f) > 0 {
+		return f[0]
+	}
+	return ""
+}
+
+func tail(s string) string { return s[max(0, len(s)-2000):] }
+
+// command is a command of root within the machine.
+func (m *machine) command(args ...string) *exec.Cmd {
+	c := exec.Command("nsenter", append([]string{"-t", m.leader, "-a", "--"}, args...)...)
+	c.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+	return c
+}
+
+// run expects that a command does well and gives what it prints.
+func (m *machine) run(args ...string) string {
+	m.t.Helper()
+	out, err := m.command(args...).CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s\n%s", strings.Join(args, " "), err, out, m.journal())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// copyIn copies a file or folder of the host to path in the machine.
+func (m *machine) copyIn(from, path string) {
+	m.t.Helper()
+	to := filepath.Join(m.root, path)
+	if err := os.RemoveAll(to); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	sh(m.t, "cp", "-a", from, to)
+}
+
+func (m *machine) write(path, text string) {
+	m.t.Helper()
+	write(m.t, filepath.Join(m.root, path), text)
+}
+
+func (m *machine) has(path string) bool {
+	_, err := os.Lstat(filepath.Join(m.root, path))
+	return err == nil
+}
+
+// unit is a property of the service.
+func (m *machine) unit(property string) string {
+	m.t.Helper()
+	return m.run("systemctl", "show", "-p", property, "--value", "freshet")
+}
+
+func (m *machine) mainPID() int {
+	m.t.Helper()
+	pid, err := strconv.Atoi(m.unit("MainPID"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return pid
+}
+
+func (m *machine) journal() string {
+	out, _ := m.command("journalctl", "-u", "freshet", "--no-pager", "-n", "40").CombinedOutput()
+	return string(out)
+}
