@@ -36,6 +36,11 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// A run killed before its last sync may have left this state in the page
+	// cache alone; what the one on the disk names must not be pruned by it.
+	if err := u.Disk.SyncDir(u.Dir); err != nil {
+		return false, err
+	}
 	u.startLicence(st)
 	if st.OnTrial() {
 		if st, err = u.endBroken(st); err != nil {
