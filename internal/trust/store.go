@@ -23,11 +23,12 @@ type store struct {
 // prepare makes the folders and clears what a killed run left in them.
 func (s store) prepare() error {
 	err := s.disk.MkdirAll(s.history, 0o755)
+	// A file or folder found present may have its name in the page cache only;
+	// what builds on it must not outlive it.
 	for _, dir := range []string{s.dir, s.history} {
-		// A file found present may have its name in the page cache only; what
-		// builds on it must not outlive it.
 		err = errors.Join(err, s.disk.Reap(dir), s.disk.SyncDir(dir))
 	}
+	err = errors.Join(err, s.disk.SyncDir(filepath.Dir(s.dir)))
 	if err != nil {
 		return &Error{Kind: Storage, Err: fmt.Errorf("preparing %s: %w", s.dir, err)}
 	}
