@@ -85,7 +85,9 @@ func (u *Updater) follow(ctx context.Context, ask source.Source, j *job, r *repo
 		return &j.steps[last], err
 	}
 	for _, path := range paths {
-		os.Remove(path)
+		if err := u.Disk.RemoveAll(path); err != nil { // synced: a power cut must not bring them back for a week
+			return nil, err
+		}
 	}
 	return nil, nil
 }
