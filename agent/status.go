@@ -29,6 +29,9 @@ func (a *Agent) status() (api.Status, error) {
 	clock := a.Clock.Now()
 	j := s.judge(clock)
 	st.State, st.Why = string(j.state), s.why(j, clock, st.Update)
+	if len(st.Sources) == 0 {
+		st.Why = "no source is set: nothing can be updated"
+	}
 	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)

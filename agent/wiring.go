@@ -152,7 +152,7 @@ func seconds(d settings.Duration) bases.Seconds { return bases.Seconds(time.Dura
 // ready says what is missing for an update.
 func (f *inForce) ready() error {
 	if len(f.sources) == 0 {
-		return nil // the updater says so
+		return &api.Error{Code: api.RunFailed, Text: "no source is set", Hint: "add one to the settings file, then try it: freshet settings check"}
 	}
 	if _, err := readRoot(f.settings.Root); err != nil {
 		return &api.Error{
