@@ -280,11 +280,22 @@ func (j *job) disk() int64 {
 
 // room checks that the plan fits the disk, before the first byte is fetched.
 func (u *Updater) room(p Plan) error {
+	u.need, u.full = p.Disk, false
 	if p.Bytes == 0 && p.Disk == 0 || p.Free >= p.Disk+reserve {
 		return nil
 	}
 	u.emit(event.DiskFull, "need", fmt.Sprint(p.Disk+reserve), "free", fmt.Sprint(p.Free), "path", u.Dir)
 	return fmt.Errorf("not enough disk at %s: %d bytes are needed, %d are free", u.Dir, p.Disk+reserve, p.Free)
+}
+
+// tellFull tells, once in a run, of a disk that proves full, or of a quota that
+// is used up, though the plan had room.
+func (u *Updater) tellFull(err error) {
+	if u.full || !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return
+	}
+	u.full = true
+	u.emit(event.DiskFull, "need", fmt.Sprint(u.need+reserve), "free", fmt.Sprint(freeBytes(u.Dir)), "path", u.Dir)
 }
 
 func freeBytes(path string) int64 {

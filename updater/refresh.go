@@ -56,6 +56,9 @@ func (u *Updater) refresh(ctx context.Context) (*offer, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if trust.KindOf(err) == trust.Storage { // this machine's disk, whoever is asked
+			return nil, err
+		}
 		if err != nil {
 			u.sourceFailed(s, err)
 			errs = append(errs, err)

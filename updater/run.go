@@ -29,6 +29,7 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	if ctx.Err() != nil {
 		err = errors.Join(err, u.breakOff(ctx))
 	}
+	u.tellFull(err)
 	u.closeIdle()
 	after := u.numbers()
 	res.Requests, res.Bytes = after.Requests-before.Requests, after.BodyBytes-before.BodyBytes
@@ -147,6 +148,7 @@ func (u *Updater) baseFailed(s *survey, j *job, err error) {
 		}
 	}
 	u.emit(code, "base", j.name, "version", version, "error", err.Error())
+	u.tellFull(err)
 }
 
 // commit makes the generation that holds the ready versions the current one.

@@ -37,6 +37,8 @@ type Updater struct {
 	Emit    func(code event.Code, fields map[string]string) // nil: silent
 
 	signed  time.Time       // newest verified time of signing
+	need    int64           // bytes of disk that the plan foresees
+	full    bool            // DiskFull was told since
 	damaged map[string]bool // version folders found damaged, while they are repaired
 }
 
