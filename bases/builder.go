@@ -134,6 +134,9 @@ func (b *Builder) mkdir(dir string) error {
 		return nil
 	}
 	b.made[dir] = true
+	if err := b.disk.Do("mkdir", filepath.Join(b.dir, dir)); err != nil {
+		return err
+	}
 	return os.MkdirAll(filepath.Join(b.dir, dir), 0o755)
 }
 
