@@ -109,7 +109,7 @@ func (r *Repository) resign(ctx context.Context, pick func(*state, keyring) []st
 func (r *Repository) renewRoot(st *state, ring keyring) error {
 	st.Root.Signed.Version++
 	st.Root.Signed.Expires = r.now().Add(life(metadata.ROOT))
-	if _, err := writeSigned(r, st, ring, metadata.ROOT, st.Root, st.Root.Signed.Version); err != nil {
+	if _, err := writeSigned(issue{r.write, life}, st, ring, metadata.ROOT, st.Root, st.Root.Signed.Version); err != nil {
 		return err
 	}
 	return r.commit(st, ring)

@@ -100,11 +100,22 @@ func (r *Repository) nextFree(version int64, role string) int64 {
 	}
 }
 
-// commit signs and writes new versions of the named targets roles (targets,
-// bases, modules), then the snapshot, then the timestamp. If it returns nil the
-// new state is published even after power loss; on an error the old or the
-// new state is.
+// issue is where signed metadata goes, and how long it lives.
+type issue struct {
+	write func(name string, data []byte) error // called in the order of publishing, timestamp.json last
+	life  func(role string) time.Duration      // from signing to expiry
+}
+
+// commit publishes new versions of the named targets roles (targets, bases,
+// modules), the snapshot and the timestamp. If it returns nil the new state is
+// published even after power loss; on an error the old or the new state is.
 func (r *Repository) commit(st *state, ring keyring, changed ...string) error {
+	return r.issue(st, ring, issue{r.write, life}, changed...)
+}
+
+// issue signs new versions of the named targets roles, then of the snapshot,
+// then of the timestamp.
+func (r *Repository) issue(st *state, ring keyring, to issue, changed ...string) error {
 	now := r.now()
 	for _, name := range []string{metadata.TARGETS, roleModules, roleBases} {
 		if !slices.Contains(changed, name) {
@@ -112,8 +123,8 @@ func (r *Repository) commit(st *state, ring keyring, changed ...string) error {
 		}
 		m := st.Targets[name]
 		m.Signed.Version = r.nextFree(m.Signed.Version, name)
-		m.Signed.Expires = now.Add(life(name))
-		meta, err := writeSigned(r, st, ring, name, m, m.Signed.Version)
+		m.Signed.Expires = now.Add(to.life(name))
+		meta, err := writeSigned(to, st, ring, name, m, m.Signed.Version)
 		if err != nil {
 			return err
 		}
@@ -122,8 +133,8 @@ func (r *Repository) commit(st *state, ring keyring, changed ...string) error {
 	if len(changed) > 0 {
 		s := st.Snapshot
 		s.Signed.Version = r.nextFree(s.Signed.Version, metadata.SNAPSHOT)
-		s.Signed.Expires = now.Add(life(metadata.SNAPSHOT))
-		meta, err := writeSigned(r, st, ring, metadata.SNAPSHOT, s, s.Signed.Version)
+		s.Signed.Expires = now.Add(to.life(metadata.SNAPSHOT))
+		meta, err := writeSigned(to, st, ring, metadata.SNAPSHOT, s, s.Signed.Version)
 		if err != nil {
 			return err
 		}
@@ -131,25 +142,25 @@ func (r *Repository) commit(st *state, ring keyring, changed ...string) error {
 	}
 	t := st.Timestamp
 	t.Signed.Version++
-	t.Signed.Expires = now.Add(life(metadata.TIMESTAMP))
+	t.Signed.Expires = now.Add(to.life(metadata.TIMESTAMP))
 	t.Signed.UnrecognizedFields = map[string]any{SignedAtField: now.Format(time.RFC3339)}
 	data, err := sign(st, ring, metadata.TIMESTAMP, t)
 	if err != nil {
 		return err
 	}
-	return r.write("metadata/timestamp.json", data)
+	return to.write("metadata/timestamp.json", data)
 }
 
 // writeSigned signs and writes metadata/VERSION.NAME.json and says how the
 // metadata above names it.
-func writeSigned[T metadata.Roles](r *Repository, st *state, ring keyring, name string, m *metadata.Metadata[T], version int64) (*metadata.MetaFiles, error) {
+func writeSigned[T metadata.Roles](to issue, st *state, ring keyring, name string, m *metadata.Metadata[T], version int64) (*metadata.MetaFiles, error) {
 	data, err := sign(st, ring, name, m)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(data)
 	meta := &metadata.MetaFiles{Version: version, Length: int64(len(data)), Hashes: metadata.Hashes{"sha256": sum[:]}}
-	return meta, r.write(fmt.Sprintf("metadata/%d.%s.json", version, name), data)
+	return meta, to.write(fmt.Sprintf("metadata/%d.%s.json", version, name), data)
 }
 
 func (r *Repository) write(name string, data []byte) error {
