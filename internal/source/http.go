@@ -185,16 +185,30 @@ func (h *HTTP) recall(limit int64) remembered {
 	return h.remembered
 }
 
-// remember keeps data if the server named it and both are small.
+// remember keeps data if the server named it so that a change would show, and
+// both are small.
 func (h *HTTP) remember(header http.Header, data []byte) {
 	const maxName, maxBody = 256, 64 << 10
 	next := remembered{etag: header.Get("ETag"), modified: header.Get("Last-Modified"), body: append([]byte(nil), data...)}
-	if next.etag == "" && next.modified == "" || len(next.etag) > maxName || len(next.modified) > maxName || len(data) > maxBody || len(data) == 0 {
+	if next.etag == "" && next.modified == "" || !settled(header) || len(next.etag) > maxName || len(next.modified) > maxName || len(data) > maxBody || len(data) == 0 {
 		next = remembered{}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.remembered = next
+}
+
+// settled says whether the file is old enough for its name to be its own. Many
+// servers make ETag and Last-Modified of a time in whole seconds: a file that
+// was replaced within the second that it was fetched in would keep its name
+// (RFC 9110, 8.8.2.2).
+func settled(header http.Header) bool {
+	modified, err := http.ParseTime(header.Get("Last-Modified"))
+	if err != nil {
+		return header.Get("ETag") != ""
+	}
+	date, err := http.ParseTime(header.Get("Date"))
+	return err == nil && date.Sub(modified) >= 2*time.Second
 }
 
 func (r remembered) ask(header http.Header) {

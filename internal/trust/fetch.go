@@ -16,7 +16,7 @@ func fetch(ctx context.Context, f Fetcher, role, path string, limit int64) ([]by
 	case errors.Is(err, ErrTooLarge):
 		return nil, &Error{Kind: Malformed, Role: role, Err: err}
 	case err != nil:
-		return nil, &Error{Kind: Unavailable, Role: role, Err: fmt.Errorf("fetching %s: %w", path, err)}
+		return nil, &Error{Kind: Unavailable, Role: role, Err: err}
 	case int64(len(data)) > limit:
 		return nil, fail(Malformed, role, "%s: %w: more than %d bytes", path, ErrTooLarge, limit)
 	}
