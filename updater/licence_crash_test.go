@@ -1,0 +1,150 @@
+package updater_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/freshet/freshet/internal/durable/crashtest"
+	"github.com/freshet/freshet/internal/source"
+	"github.com/freshet/freshet/modules"
+	"github.com/freshet/freshet/rollback"
+	"github.com/freshet/freshet/updater"
+)
+
+// hours is a repository that asks for a licence, as it is hour by hour: each
+// has the next version of each base.
+type hours struct {
+	*world
+	dirs   []string
+	change func(*updater.Updater)
+}
+
+func newHours(t *testing.T, n int, change func(*updater.Updater)) *hours {
+	h := &hours{world: newLicensedWorld(t), change: change}
+	for v := 1; v <= n; v++ {
+		h.publish("list", records(v, 300))
+		h.publish("other", records(v, 100))
+		dir := filepath.Join(t.TempDir(), "repo")
+		if err := os.CopyFS(dir, os.DirFS(h.repo.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		h.dirs = append(h.dirs, dir)
+	}
+	return h
+}
+
+// run updates the endpoint in dir from the repository of an hour (from 1).
+func (h *hours) run(dir string, hour int, change ...func(*updater.Updater)) updater.Result {
+	h.t.Helper()
+	h.dir = dir
+	from := func(u *updater.Updater) { u.Sources = []source.Source{&source.Folder{Path: h.dirs[hour-1]}} }
+	return h.updater(append([]func(*updater.Updater){from, h.change}, change...)...).Run(h.t.Context(), "test", nil)
+}
+
+// good is the version of the list that is confirmed.
+func (h *hours) good(dir string) int64 {
+	h.t.Helper()
+	store := rollback.Store{Dir: filepath.Join(dir, "state")}
+	st, err := store.Load()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	g, err := store.Generation(st.Good)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return g.Bases["list"].Version
+}
+
+// stopped runs an update and gives what a kill and a power cut would leave
+// before each of its disk steps.
+func (h *hours) stopped(dir string, hour int) (left []string) {
+	h.t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	m, err := crashtest.New(dir)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer m.Close()
+	all := h.t.TempDir()
+	snap := func(op, path string) error {
+		killed := filepath.Join(all, fmt.Sprintf("%03d-killed-%s-%s", len(left), op, filepath.Base(path)))
+		copyTree(h.t, dir, killed)
+		cut := filepath.Join(all, fmt.Sprintf("%03d-cut-%s-%s", len(left), op, filepath.Base(path)))
+		if err := m.PowerCut(cut, nil); err != nil {
+			h.t.Fatal(err)
+		}
+		os.RemoveAll(filepath.Join(cut, "run")) // a boot empties it
+		left = append(left, killed, cut)
+		return nil
+	}
+	disk := m.Disk(crashtest.Hooks{Before: snap})
+	h.run(dir, hour, func(u *updater.Updater) { u.Disk = disk })
+	snap("the", "end")
+	return left
+}
+
+// exactlyOne goes on from what was left: what was confirmed is the one update
+// and no other comes; what was not is still to be had, and then no other.
+func (h *hours) exactlyOne(dir string, hour int) {
+	h.t.Helper()
+	want := h.good(dir)
+	if want == 0 {
+		want = int64(hour)
+	}
+	for next := hour; next <= hour+1; next++ {
+		res := h.run(dir, next)
+		h.check()
+		if got := h.good(dir); got != want {
+			h.t.Fatalf("%s: version %d after hour %d, want %d: %+v", filepath.Base(dir), got, next, want, res)
+		}
+	}
+}
+
+func TestStoppedAnywhereTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
+	for name, change := range map[string]func(*updater.Updater){
+		"whole": func(*updater.Updater) {},
+		"of which a part is rolled back": func(u *updater.Updater) {
+			u.Engines = map[string]*modules.Engine{"other": {Base: "other", TookCommand: []string{"/bin/false"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat("/dev/shm"); err == nil {
+				t.Setenv("TMPDIR", "/dev/shm") // syncing costs nothing there
+			}
+			h := newHours(t, 4, change)
+			first := h.stopped(filepath.Join(t.TempDir(), "endpoint"), 1)
+			commit := slices.IndexFunc(first, func(dir string) bool { return strings.HasSuffix(dir, "-trial.json") })
+			confirmed, again := 0, 0
+			for i, dir := range first {
+				if i < commit && i%16 > 1 {
+					continue // of what leads up to the commit some will do
+				}
+				if h.good(dir) > 0 {
+					confirmed++
+				}
+				if i >= commit && i%10 == 0 || i == 0 { // stopped a second time
+					twice := filepath.Join(t.TempDir(), "endpoint")
+					copyTree(t, dir, twice)
+					for k, dir := range h.stopped(twice, 2) {
+						if k%24 == i%24 {
+							again++
+							h.exactlyOne(dir, 3)
+						}
+					}
+				}
+				h.exactlyOne(dir, 2)
+			}
+			if commit < 0 || confirmed == 0 || again == 0 {
+				t.Errorf("commit at %d, %d were confirmed, %d stopped twice", commit, confirmed, again)
+			}
+			t.Logf("stopped at %d places, at %d of them after it was confirmed, and %d times twice", len(first), confirmed, again)
+		})
+	}
+}
