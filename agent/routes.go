@@ -39,6 +39,7 @@ func Routes() []Route {
 		{post, "/v1/tasks/{id}/start", true, "run it now, or join the run that is going on", (*Agent).postStart},
 		{post, "/v1/tasks/{id}/stop", true, "end its run", (*Agent).postStop},
 		{get, "/v1/tasks/{id}/progress", false, "stream of the running or last run: progress, then its result, one a line", (*Agent).getProgress},
+		{post, "/v1/import", true, "run task 6 with the bundle at {\"path\"}, a folder or .zip file, as its only source", (*Agent).postImport},
 		{get, "/v1/settings", false, "the settings in force, without secrets", (*Agent).getSettings},
 	}
 }

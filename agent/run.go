@@ -13,6 +13,7 @@ type run struct {
 	task   int // 0: a command that no task stands for
 	name   string
 	id     int64
+	from   importer // the zero value but for an import
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when another may begin; of tasks alone
 

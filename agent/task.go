@@ -23,8 +23,14 @@ var (
 // start begins a run of a task, or joins the one that is going on. The daily
 // verification gives way to other tasks.
 func (a *Agent) start(id int, why string) (api.Started, error) {
+	return a.startFrom(id, why, "")
+}
+
+// startFrom is start, with the folder or archive at path in place of the
+// sources unless that is "".
+func (a *Agent) startFrom(id int, why, path string) (api.Started, error) {
 	for {
-		started, wait, err := a.tryStart(id, why)
+		started, wait, err := a.tryStart(id, why, path)
 		if wait == nil {
 			return started, err
 		}
@@ -32,15 +38,15 @@ func (a *Agent) start(id int, why string) (api.Started, error) {
 	}
 }
 
-// tryStart is start, but for a channel that closes when what gives way has.
-func (a *Agent) tryStart(id int, why string) (started api.Started, wait <-chan struct{}, err error) {
+// tryStart is startFrom, but for a channel that closes when what gives way has.
+func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-chan struct{}, err error) {
 	def, err := definitionOf(id)
 	if err != nil {
 		return started, nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.run != nil && a.run.task == id {
+	if a.run != nil && a.run.task == id && (path == "" || path == a.run.from.path) {
 		return api.Started{Task: id, Run: a.run.id, Joined: true}, nil, nil
 	}
 	if a.run != nil && a.run.task == api.TaskVerify {
@@ -56,7 +62,12 @@ func (a *Agent) tryStart(id int, why string) (started api.Started, wait <-chan s
 	r.id = rec.Runs
 	a.records.Tasks[id] = rec
 	a.last[id] = r
-	u, ready := a.updater(a.force), a.force.ready()
+	f := a.force
+	if r.from.path = path; path != "" {
+		f = f.alone(path)
+	}
+	u, ready := a.updater(f), f.ready()
+	r.from.listen(u)
 	a.runs.Go(func() {
 		switch {
 		case id == api.TaskRollback:
@@ -67,7 +78,9 @@ func (a *Agent) tryStart(id int, why string) (started api.Started, wait <-chan s
 			a.finish(r, a.refuse(ready))
 		default:
 			res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
-			a.finish(r, finished{resultOf(res), res.RetryAfter})
+			out := resultOf(res)
+			r.from.explain(&out)
+			a.finish(r, finished{out, res.RetryAfter})
 		}
 	})
 	return api.Started{Task: id, Run: r.id}, nil, nil
@@ -181,9 +194,13 @@ type finished struct {
 func (a *Agent) finish(r *run, f finished) {
 	r.cancel(nil)
 	a.mu.Lock()
-	rec := a.records.Tasks[r.task].finished(f.result)
-	if def, err := definitionOf(r.task); err == nil && def.usual != nil {
+	before := a.records.Tasks[r.task]
+	rec := before.finished(f.result)
+	if def, err := definitionOf(r.task); err == nil && def.usual != nil && r.from.path == "" {
 		rec.Next = a.nextRun(def, rec, f)
+	}
+	if r.from.path != "" { // it says nothing about the sources
+		rec.Failures = before.Failures
 	}
 	a.records.Tasks[r.task] = rec
 	if err := a.records.save(a.Disk, a.Dir); err != nil {

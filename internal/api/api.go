@@ -143,6 +143,13 @@ type Result struct {
 	Bytes    int64     `json:"bytes"`
 	Full     int64     `json:"full_bytes"`
 	Bases    []Change  `json:"bases"`
+	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
+	Hint     string    `json:"hint,omitempty"` // what to do or to know, where the outcome leaves that open
+}
+
+// Import asks for an update from one place.
+type Import struct {
+	Path string `json:"path"` // absolute: a folder or a .zip file
 }
 
 // Change is what a run did with a base.
