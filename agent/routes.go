@@ -40,6 +40,8 @@ func Routes() []Route {
 		{post, "/v1/tasks/{id}/stop", true, "end its run", (*Agent).postStop},
 		{get, "/v1/tasks/{id}/progress", false, "stream of the running or last run: progress, then its result, one a line", (*Agent).getProgress},
 		{post, "/v1/import", true, "run task 6 with the bundle at {\"path\"}, a folder or .zip file, as its only source", (*Agent).postImport},
+		{get, "/v1/licence", false, "the agent's ID, whether a licence is asked for, and those that were added", (*Agent).getLicence},
+		{post, "/v1/licence", true, "add a licence, checked offline", (*Agent).postLicence},
 		{get, "/v1/settings", false, "the settings in force, without secrets", (*Agent).getSettings},
 	}
 }

@@ -108,13 +108,19 @@ func licenceTerms(view *trust.View) (licence.Terms, error) {
 	return licence.ParseTerms(data)
 }
 
+// LicenceError says why a licence is not added.
+type LicenceError struct{ Reason string }
+
+func (e *LicenceError) Error() string { return "the licence is not added: " + e.Reason }
+
 // AddLicence checks a licence by what is stored, without the network, and
-// keeps it. The caller holds the lock.
+// keeps it. One that does not count here and now is a [*LicenceError]. The
+// caller holds the lock.
 func (u *Updater) AddLicence(data []byte) (licence.Licence, error) {
 	none := licence.Licence{}
 	doc, err := licence.Parse(data)
 	if err != nil {
-		return none, err
+		return none, &LicenceError{err.Error()}
 	}
 	view, err := u.client().Load()
 	if err != nil {
@@ -122,7 +128,7 @@ func (u *Updater) AddLicence(data []byte) (licence.Licence, error) {
 	}
 	terms, err := licenceTerms(view)
 	if trust.KindOf(err) == trust.NotStored {
-		return none, fmt.Errorf("the repository's keys were not fetched yet: run freshet update --dry-run first")
+		return none, &LicenceError{"the repository's keys were not fetched yet: run freshet update --dry-run first"}
 	}
 	if err != nil {
 		return none, err
@@ -135,9 +141,9 @@ func (u *Updater) AddLicence(data []byte) (licence.Licence, error) {
 	verdict := licence.Judge(terms, []*licence.Document{doc}, RepositoryID(u.Root), agent, now).Known[0]
 	switch {
 	case verdict.Refused != "":
-		return none, errors.New(verdict.Refused)
+		return none, &LicenceError{verdict.Refused}
 	case verdict.Expired:
-		return none, fmt.Errorf("it ended at %s", stamp(doc.Signed.Until))
+		return none, &LicenceError{"it ended at " + stamp(doc.Signed.Until)}
 	}
 	if err := u.licences().Add(doc.Signed.ID, data); err != nil {
 		return none, fmt.Errorf("keeping the licence: %w", err)

@@ -22,6 +22,7 @@ const (
 	NothingBefore   Code = "nothing_before"
 	NothingHeld     Code = "nothing_held"
 	TooLarge        Code = "too_large"
+	LicenceRefused  Code = "licence_refused"
 	SettingsInvalid Code = "settings_invalid"
 	Stopping        Code = "stopping"
 	Internal        Code = "internal"
@@ -69,6 +70,7 @@ var Meanings = []Meaning{
 	{NothingBefore, http.StatusConflict, ExitFailed, "only the version before the installed one is kept"},
 	{NothingHeld, http.StatusConflict, ExitFailed, "freshet status shows what is held back"},
 	{TooLarge, http.StatusRequestEntityTooLarge, ExitUsage, ""},
+	{LicenceRefused, http.StatusUnprocessableEntity, ExitFailed, "freshet licence show has the ID of this agent and of its repository"},
 	{SettingsInvalid, http.StatusUnprocessableEntity, ExitFailed, "mend the file and try again"},
 	{Stopping, http.StatusServiceUnavailable, ExitFailed, "the agent is stopping; try again when it is back"},
 	{Internal, http.StatusInternalServerError, ExitFailed, "see freshet events and the agent's log"},
