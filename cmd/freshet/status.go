@@ -123,6 +123,7 @@ func printStatus(w io.Writer, st api.Status) {
 	if !st.SignedAt.IsZero() {
 		fmt.Fprintf(t, "signed:\t%s (%s)\n", stamp(st.SignedAt), ago(st.Now, st.SignedAt))
 	}
+	printLicenceStatus(t, st)
 	t.Flush()
 }
 
@@ -147,6 +148,7 @@ func notes(st api.Status) []string {
 	for _, h := range st.Held {
 		all = append(all, fmt.Sprintf("%s version %d is held back since %s: %s (freshet bases release %s)", h.Base, h.Version, stamp(h.At), h.Reason, h.Base))
 	}
+	all = append(all, licenceNotes(st)...)
 	if st.Refused != "" {
 		all = append(all, "the settings file is not in force: "+st.Refused)
 	}

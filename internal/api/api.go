@@ -35,7 +35,8 @@ type Status struct {
 	Generation int          `json:"generation"` // 0: none yet
 	Trial      bool         `json:"trial"`      // the current generation is not confirmed yet
 	Held       []Held       `json:"held,omitempty"`
-	Sources    []string     `json:"sources"` // in the order to ask, without credentials
+	Sources    []string     `json:"sources"`           // in the order to ask, without credentials
+	Licence    *Licence     `json:"licence,omitempty"` // nil: not known, as without a root of trust
 	Settings   string       `json:"settings,omitempty"`
 	Refused    string       `json:"settings_refused,omitempty"` // why the file as it is now is not in force
 }
@@ -144,7 +145,7 @@ type Result struct {
 	Full     int64     `json:"full_bytes"`
 	Bases    []Change  `json:"bases"`
 	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
-	Hint     string    `json:"hint,omitempty"` // what to do or to know, where the outcome leaves that open
+	Hint     string    `json:"hint,omitempty"`  // what to do or to know, where the outcome leaves that open
 }
 
 // Import asks for an update from one place.
