@@ -21,6 +21,7 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	r := &reporter{to: progress}
 	res := Result{Started: u.Clock.Now().UTC(), Bases: []Change{}}
 	before := u.numbers()
+	u.notes = nil
 	u.emit(event.UpdateStarted, "why", why)
 	_, err := u.Start(ctx)
 	if err == nil {
@@ -35,6 +36,7 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	res.Requests, res.Bytes = after.Requests-before.Requests, after.BodyBytes-before.BodyBytes
 	res.Ended = u.Clock.Now().UTC()
 	u.conclude(ctx, &res, err)
+	res.Notes = u.notes
 	r.done()
 	return res
 }
@@ -83,8 +85,8 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 	var ready []*job
 	for _, j := range s.jobs {
 		if j.held != "" {
-			u.emit(event.BaseHeld, "base", j.name, "version", fmt.Sprint(s.now.Bases[j.name].Version),
-				"left", fmt.Sprint(j.manifest.Version), "error", j.held)
+			u.notes = append(u.notes, fmt.Sprintf("%s stays at version %d: %d is held back (%s) until freshet bases release %s",
+				j.name, s.now.Bases[j.name].Version, j.manifest.Version, j.held, j.name))
 			continue
 		}
 		change := Change{Name: j.name, From: s.now.Bases[j.name].Version}

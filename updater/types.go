@@ -81,6 +81,7 @@ type Result struct {
 	Bytes    int64     `json:"bytes"`      // bodies of all responses, metadata included
 	Full     int64     `json:"full_bytes"` // what the full images would have cost
 	Bases    []Change  `json:"bases"`
+	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
 
 	RetryAfter time.Duration `json:"-"` // how long the source asked to be left alone
 }

@@ -36,6 +36,7 @@ type Updater struct {
 	Clock   *clock.Clock
 	Emit    func(code event.Code, fields map[string]string) // nil: silent
 
+	notes   []string        // of the run at hand, see Result.Notes
 	signed  time.Time       // newest verified time of signing
 	need    int64           // bytes of disk that the plan foresees
 	full    bool            // DiskFull was told since
@@ -49,16 +50,25 @@ const keepParts = 7 * 24 * time.Hour
 // update is stopped.
 const stopTime = 10 * time.Second
 
+// toldByResult are the events whose matter a Result has fields for.
+var toldByResult = map[event.Code]bool{
+	event.UpdateFailed: true, event.UpdateStopped: true,
+	event.BaseUpdateFailed: true, event.BaseRefused: true, event.BaseRolledBack: true,
+}
+
 // emit takes the event's fields as pairs of name and value.
 func (u *Updater) emit(code event.Code, pairs ...string) {
-	if u.Emit == nil {
-		return
-	}
 	fields := map[string]string{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		fields[pairs[i]] = pairs[i+1]
 	}
-	u.Emit(code, fields)
+	e := event.New(u.Clock.Now(), code, fields)
+	if e.Severity != event.Info && !toldByResult[code] {
+		u.notes = append(u.notes, e.Text)
+	}
+	if u.Emit != nil {
+		u.Emit(code, fields)
+	}
 }
 
 // closeIdle ends connections that sources keep: an idle agent holds none.

@@ -251,8 +251,11 @@ func TestARollbackIsOfflineAndHeldUntilANewerVersionOrARelease(t *testing.T) {
 	w.check()
 	w.serve(nil)
 	t.Run("the version left is not installed again", func(t *testing.T) {
-		w.update(updater.NothingNew)
+		res := w.update(updater.NothingNew)
 		w.expect("list", 2)
+		if len(res.Notes) != 1 || !strings.Contains(res.Notes[0], "3 is held back") {
+			t.Errorf("the result does not tell it: %v", res.Notes)
+		}
 	})
 	t.Run("a release installs it again, without a download", func(t *testing.T) {
 		if _, err := w.updater().Release(background(w), "list"); err != nil {

@@ -174,6 +174,9 @@ func printResult(w io.Writer, id int, r api.Result) {
 			fmt.Fprintf(w, "%s: version %d to %d\n", c.Name, c.From, c.To)
 		}
 	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", oneLine(note))
+	}
 	switch {
 	case r.Outcome == api.NothingNew:
 		fmt.Fprintf(w, "nothing new (%d requests, %s)\n", r.Requests, size(r.Bytes))

@@ -19,7 +19,6 @@ const (
 	BaseConfirmed            Code = "BaseConfirmed"
 	BaseDamaged              Code = "BaseDamaged"
 	BaseRepaired             Code = "BaseRepaired"
-	BaseHeld                 Code = "BaseHeld"
 	BasesAreUpToDate         Code = "BasesAreUpToDate"
 	BasesAreOutOfDate        Code = "BasesAreOutOfDate"
 	BasesAreTotallyOutOfDate Code = "BasesAreTotallyOutOfDate"
@@ -62,7 +61,6 @@ var Table = []Kind{
 	{BaseConfirmed, Info, "base {base} version {version} confirmed", ""},
 	{BaseDamaged, Critical, "base {base} version {version} is damaged: {error}", "freshet bases repair {base} fetches it again; the agent does so by itself within a day"},
 	{BaseRepaired, Info, "base {base} version {version} was repaired", ""},
-	{BaseHeld, Info, "base {base} stays at version {version}: {left} is held back ({error})", "freshet bases release {base} allows it again"},
 	{BasesAreUpToDate, Info, "bases are up to date again", ""},
 	{BasesAreOutOfDate, Warning, "bases are out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},
 	{BasesAreTotallyOutOfDate, Critical, "bases are totally out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},
