@@ -1,8 +1,10 @@
 package trust
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -82,6 +84,20 @@ func rejected(role string, err error) error {
 		kind = Mismatch
 	}
 	return &Error{Kind: kind, Role: role, Err: err}
+}
+
+// lapsed is rejected, and says at what time data expired if that is the reason.
+func lapsed(role string, err error, data []byte) error {
+	var doc struct {
+		Signed struct {
+			Version int64     `json:"version"`
+			Expires time.Time `json:"expires"`
+		} `json:"signed"`
+	}
+	if !isExpired(err) || json.Unmarshal(data, &doc) != nil {
+		return rejected(role, err)
+	}
+	return fail(Expired, role, "version %d expired at %s", doc.Signed.Version, stamp(doc.Signed.Expires))
 }
 
 func isExpired(err error) bool { return errors.Is(err, &metadata.ErrExpiredMetadata{}) }

@@ -110,7 +110,7 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 		return r.checkTimestampExpiry() // the one already stored stays in use
 	}
 	if err != nil {
-		return rejected(metadata.TIMESTAMP, err)
+		return r.refused(metadata.TIMESTAMP, err, data)
 	}
 	if bytes.Equal(data, r.marks.timestampData) {
 		return nil
@@ -146,6 +146,15 @@ func (r *refresh) checkTimestamp(offered *metadata.Metadata[metadata.TimestampTy
 	return fail(kind, role, "version %d names snapshot %d, but snapshot %d was seen", offered.Signed.Version, named, seen)
 }
 
+// refused is rejected, and says since when what is expired is so. An expired
+// root shows only at the step after it.
+func (r *refresh) refused(role string, err error, data []byte) error {
+	if root := r.trusted.Root.Signed; isExpired(err) && root.IsExpired(r.now) {
+		return fail(Expired, metadata.ROOT, "version %d expired at %s", root.Version, stamp(root.Expires))
+	}
+	return lapsed(role, err, data)
+}
+
 func (r *refresh) checkTimestampExpiry() error {
 	ts := r.trusted.Timestamp.Signed
 	if ts.IsExpired(r.now) {
@@ -165,7 +174,7 @@ func (r *refresh) updateSnapshot(ctx context.Context) error {
 			err = guard(func() error { return second(r.trusted.UpdateSnapshot(r.marks.snapshotData, true)) })
 		}
 		if matches && err != nil {
-			return rejected(role, err)
+			return r.refused(role, err, r.marks.snapshotData)
 		}
 		if matches {
 			return nil
@@ -190,7 +199,7 @@ func (r *refresh) updateSnapshot(ctx context.Context) error {
 	}
 	err = guard(func() error { return second(r.trusted.UpdateSnapshot(data, false)) })
 	if err != nil {
-		return rejected(role, err)
+		return r.refused(role, err, data)
 	}
 	return r.store.write(role, data)
 }

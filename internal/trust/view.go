@@ -192,7 +192,7 @@ func (v *View) accept(at edge, data []byte) (*targetsMetadata, error) {
 		return err
 	})
 	if err != nil {
-		return nil, rejected(at.role, err)
+		return nil, lapsed(at.role, err, data)
 	}
 	return md, nil
 }
