@@ -267,7 +267,11 @@ func (p *partFile) end() error {
 		if err == nil {
 			return nil
 		}
-		if err := p.diverge(); err != nil { // too many links, or another file system
+		// Too many links, or another file system; or it is there all the same.
+		if err := p.b.disk.RemoveAll(p.path()); err != nil {
+			return err
+		}
+		if err := p.diverge(); err != nil {
 			return err
 		}
 	}
