@@ -59,8 +59,9 @@ type Agent struct {
 	eventsMu sync.Mutex    // guards events; taken after mu, if both
 	events   *eventlog.Log // nil without the lock
 
-	wake chan struct{} // of one: the loop has something to look at
-	runs sync.WaitGroup
+	wake    chan struct{} // of one: the loop has something to look at
+	rewatch chan struct{} // of one: the folder of bundles may be another
+	runs    sync.WaitGroup
 }
 
 // Open reads settings, tasks and events. It changes nothing and needs no lock.
@@ -68,6 +69,7 @@ type Agent struct {
 // [api.Status.Refused].
 func (a *Agent) Open() error {
 	a.wake = make(chan struct{}, 1)
+	a.rewatch = make(chan struct{}, 1)
 	a.last = map[int]*run{}
 	a.loadSettings()
 	return a.loadRecords()
@@ -150,9 +152,11 @@ func (a *Agent) Close() error {
 }
 
 // nudge has the loop look at what changed.
-func (a *Agent) nudge() {
+func (a *Agent) nudge() { signal(a.wake) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case a.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -76,14 +76,19 @@ func (i *importer) listen(u *updater.Updater) {
 }
 
 // explain adds what a person with a stick in hand must know.
-func (i *importer) explain(res *api.Result) {
+func (i *importer) explain(res *api.Result, emit func(event.Code, map[string]string)) {
+	if i.path == "" {
+		return
+	}
 	switch {
-	case i.path == "":
 	case i.expired:
 		res.Error = fmt.Sprintf("%s has expired: %s", i.path, res.Error)
 		res.Hint = renewal
 	case i.behind && res.Outcome == api.NothingNew:
 		res.Source = i.path
 		res.Hint = i.path + " is older than what this machine has seen"
+	}
+	if res.Outcome == api.Failed {
+		emit(event.ImportFailed, map[string]string{"path": i.path, "error": res.Error})
 	}
 }

@@ -36,6 +36,7 @@ func (a *Agent) live(ctx context.Context, socket string, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.serve(ctx, ln) })
 	group.Go(func() error { return a.watchSettings(ctx) })
+	group.Go(func() error { return a.watchImports(ctx) })
 	group.Go(func() error { return a.loop(ctx) })
 	if ready != nil {
 		ready()

@@ -42,6 +42,7 @@ func Routes() []Route {
 		{post, "/v1/import", true, "run task 6 with the bundle at {\"path\"}, a folder or .zip file, as its only source", (*Agent).postImport},
 		{get, "/v1/licence", false, "the agent's ID, whether a licence is asked for, and those that were added", (*Agent).getLicence},
 		{post, "/v1/licence", true, "add a licence, checked offline", (*Agent).postLicence},
+		{get, "/v1/support", false, "all of this and more in one answer, without secrets, for whoever helps", (*Agent).getSupport},
 		{get, "/v1/settings", false, "the settings in force, without secrets", (*Agent).getSettings},
 	}
 }

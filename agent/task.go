@@ -79,7 +79,7 @@ func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-
 		default:
 			res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
 			out := resultOf(res)
-			r.from.explain(&out)
+			r.from.explain(&out, a.emit)
 			a.finish(r, finished{out, res.RetryAfter})
 		}
 	})

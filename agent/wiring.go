@@ -81,6 +81,7 @@ func (a *Agent) adopt(s *settings.Settings, err error) {
 	a.emit(event.SettingsLoaded, map[string]string{"file": a.Settings})
 	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases))
 	a.nudge()
+	signal(a.rewatch)
 }
 
 // relog has the log and the log of events follow the settings.

@@ -61,8 +61,8 @@ func rootCommand(o *options) *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		agentCommand(o), updateCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
-		taskCommand(o), settingsCommand(o), serviceCommand(o), versionCommand(o),
+		agentCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
+		taskCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
 	return root
 }

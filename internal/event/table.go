@@ -36,6 +36,7 @@ const (
 	SettingsRefused          Code = "SettingsRefused"
 	EngineFailed             Code = "EngineFailed"
 	DiskFull                 Code = "DiskFull"
+	ImportFailed             Code = "ImportFailed"
 	LicenceMissing           Code = "LicenceMissing"
 	LicenceExpired           Code = "LicenceExpired"
 	LicenceExpiresSoon       Code = "LicenceExpiresSoon"
@@ -78,6 +79,7 @@ var Table = []Kind{
 	{SettingsRefused, Error, "settings in {file} were refused, the old ones stay in force: {error}", "mend the file; freshet settings check FILE tries it"},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see the command in the settings"},
 	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space; the installed bases stay in use"},
+	{ImportFailed, Error, "import of {path} failed: {error}", "the installed bases stay in use; an expired bundle is made anew with freshet-publish bundle REPO OUT --valid 30d"},
 	{LicenceMissing, Error, "the repository asks for a licence, and there is none: {effect}", "get one from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceExpired, Error, "the licence for {to} ended at {until}: {effect}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceExpiresSoon, Warning, "the licence for {to} ends at {until}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},

@@ -41,6 +41,7 @@ func (d *decoder) settings(doc *yaml.Node) *Settings {
 			})
 		},
 		"update": func(n *yaml.Node) { d.update(n, &s.Update) },
+		"import": func(n *yaml.Node) { s.Import = d.imports(n) },
 		"log": func(n *yaml.Node) {
 			d.mapping(n, "log", fields{
 				"to":    d.str(&s.Log.To, "log.to", logTo),
@@ -168,6 +169,15 @@ func (d *decoder) update(n *yaml.Node, u *Update) {
 	default:
 		u.RandomDelay = min(Duration(defaultRandomDelay), u.Every/2)
 	}
+}
+
+func (d *decoder) imports(n *yaml.Node) *Import {
+	v := &Import{}
+	d.mapping(n, "import", fields{"watch": d.str(&v.Watch, "import.watch", absolute)})
+	if v.Watch == "" {
+		d.required(n, "import", "watch")
+	}
+	return v
 }
 
 func (d *decoder) required(n *yaml.Node, what, key string) {

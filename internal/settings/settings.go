@@ -20,6 +20,7 @@ type Settings struct {
 	Root    string   `yaml:"root" json:"root"`                 // absolute path of the pinned root of trust
 	Bases   []Base   `yaml:"bases,omitempty" json:"bases"`     // none: every base that the repository offers
 	Update  Update   `yaml:"update" json:"update"`
+	Import  *Import  `yaml:"import,omitempty" json:"import,omitempty"` // nil: bundles are imported by hand alone
 	Log     Log      `yaml:"log" json:"log"`
 	Events  Events   `yaml:"events" json:"events"`
 	Support string   `yaml:"support,omitempty" json:"support,omitempty"` // shown to operators
@@ -80,6 +81,11 @@ type Update struct {
 	Every          Duration `yaml:"every" json:"every"`
 	RandomDelay    Duration `yaml:"random_delay" json:"random_delay"`
 	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"` // more than 0, at most 120 s
+}
+
+// Import says where bundles are looked for.
+type Import struct {
+	Watch string `yaml:"watch" json:"watch"` // absolute path of the folder that sticks appear in
 }
 
 // Log is where the log goes.
