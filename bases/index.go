@@ -2,59 +2,170 @@ package bases
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
-// MaxIndex is the largest delta index in bytes that an agent takes.
-const MaxIndex = 8 << 20
+// MaxIndex is the largest delta index, near or far, in bytes that an agent takes.
+const MaxIndex = 128 << 10
 
-// Index lists the versions of a base that deltas connect. A publisher keeps
-// the edges from the last 24 versions and, by way of daily checkpoints, from
-// the last 30 days; an agent fetches it only when the manifest's own deltas do
-// not lead from what it has.
+// Index lists the deltas to a version that its manifest does not, and the
+// checkpoints by way of which older versions get there. An agent fetches it
+// only when the manifest's own deltas do not lead from what it has:
+//
+//	version ─────────────────────────────► newest     Manifest, Index.Deltas
+//	checkpoint ──► newest checkpoint ────► newest     Index.Checkpoints
+//	version ──► checkpoint above it ──► …             FarIndex.Deltas
 type Index struct {
-	Type     string         `json:"type"` // "index"
-	Name     string         `json:"name"`
-	Versions []IndexVersion `json:"versions"` // ascending
-	Edges    []Edge         `json:"edges"`
+	Type        string        `json:"type"` // "index"
+	Name        string        `json:"name"`
+	Version     int64         `json:"version"`              // the manifest's
+	Deltas      []Delta       `json:"deltas,omitempty"`     // to it, newest first, but those in the manifest
+	Checkpoint  *IndexVersion `json:"checkpoint,omitempty"` // the newest one
+	Checkpoints []Checkpoint  `json:"checkpoints,omitempty"`
+	Images      *Blob         `json:"images,omitempty"` // for the publisher: what the next deltas are made from
 }
 
-// IndexVersion is one version and its image.
+// IndexVersion is a version and its image, as deltas lead to it.
 type IndexVersion struct {
-	Version    int64 `json:"version"`
-	Size       int64 `json:"size"`
-	SHA256     Hash  `json:"sha256"`
-	Checkpoint bool  `json:"checkpoint,omitempty"`
+	Version int64 `json:"version"`
+	Size    int64 `json:"size"`
+	SHA256  Hash  `json:"sha256"`
 }
 
-// Edge is a delta between two versions of the index.
-type Edge struct {
-	From int64 `json:"from"`
-	To   int64 `json:"to"`
-	Blob
+// Checkpoint is a version by way of which older ones reach the newest.
+type Checkpoint struct {
+	Version int64 `json:"version"`
+	Delta   *Blob `json:"delta,omitempty"` // to the newest checkpoint; nil: none is worth having
+	Far     *Blob `json:"far,omitempty"`   // a [FarIndex]; nil: no delta leads to it
 }
 
-// ParseIndex reads the delta index of the base called name. The bytes must
-// already have been verified against the manifest.
-func ParseIndex(name string, data []byte) (*Index, error) {
+// FarIndex lists the deltas to one checkpoint from the versions before it. It
+// is written once, with the checkpoint.
+type FarIndex struct {
+	Type string `json:"type"` // "far-index"
+	Name string `json:"name"`
+	IndexVersion
+	Deltas []Delta `json:"deltas"` // newest first
+}
+
+// ParseIndex reads the delta index of a version of the base called name. The
+// bytes must already have been verified against the manifest; what they say is
+// still checked for sense.
+func ParseIndex(name string, version int64, data []byte) (*Index, error) {
 	var x Index
-	if err := json.Unmarshal(data, &x); err != nil {
+	err := parse(data, &x)
+	if err == nil {
+		err = x.check(name, version)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("delta index of base %s: %w", name, err)
 	}
-	if x.Type != "index" || x.Name != name {
-		return nil, fmt.Errorf("delta index of base %s: it is of type %q for %q", name, x.Type, x.Name)
+	return &x, nil
+}
+
+// ParseFarIndex reads the far index of a checkpoint of the base called name.
+// The bytes must already have been verified against the delta index.
+func ParseFarIndex(name string, checkpoint int64, data []byte) (*FarIndex, error) {
+	var x FarIndex
+	err := parse(data, &x)
+	if err == nil {
+		err = x.check(name, checkpoint)
 	}
-	known := map[int64]bool{}
-	for _, v := range x.Versions {
-		if v.Version < 1 || v.Size <= 0 || known[v.Version] {
-			return nil, fmt.Errorf("delta index of base %s: version %d is out of order or empty", name, v.Version)
-		}
-		known[v.Version] = true
-	}
-	for _, e := range x.Edges {
-		if !known[e.From] || !known[e.To] || e.From >= e.To || e.Size <= 0 {
-			return nil, fmt.Errorf("delta index of base %s: edge %d to %d of %d bytes", name, e.From, e.To, e.Size)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("far index of base %s version %d: %w", name, checkpoint, err)
 	}
 	return &x, nil
+}
+
+func parse(data []byte, to any) error {
+	if len(data) > MaxIndex {
+		return fmt.Errorf("it has %d bytes, the most is %d", len(data), MaxIndex)
+	}
+	return json.Unmarshal(data, to)
+}
+
+func (x *Index) check(name string, version int64) error {
+	if x.Type != "index" || x.Name != name || x.Version != version {
+		return fmt.Errorf("it is of type %q for %q version %d, not for version %d", x.Type, x.Name, x.Version, version)
+	}
+	if err := checkDeltas(x.Deltas, x.Version); err != nil {
+		return err
+	}
+	if x.Images != nil {
+		if err := x.Images.checkIndex(); err != nil {
+			return fmt.Errorf("list of images: %w", err)
+		}
+	}
+	last := int64(0)
+	for _, c := range x.Checkpoints {
+		if c.Version <= last || c.Version > x.Version {
+			return fmt.Errorf("checkpoint %d is out of order", c.Version)
+		}
+		last = c.Version
+		if c.Delta != nil && c.Delta.Size <= 0 {
+			return fmt.Errorf("delta from checkpoint %d of %d bytes", c.Version, c.Delta.Size)
+		}
+		if c.Far != nil {
+			if err := c.Far.checkIndex(); err != nil {
+				return fmt.Errorf("far index of checkpoint %d: %w", c.Version, err)
+			}
+		}
+	}
+	return x.checkNewest(last)
+}
+
+// checkNewest says what is senseless about the newest checkpoint, given the
+// last one of the list.
+func (x *Index) checkNewest(last int64) error {
+	if (x.Checkpoint == nil) != (len(x.Checkpoints) == 0) {
+		return errors.New("the newest checkpoint and the list of them stand or lack together")
+	}
+	if x.Checkpoint == nil {
+		return nil
+	}
+	if x.Checkpoint.Version != last || x.Checkpoints[len(x.Checkpoints)-1].Delta != nil {
+		return fmt.Errorf("the newest checkpoint is %d, the last one of the list %d", x.Checkpoint.Version, last)
+	}
+	return x.Checkpoint.check()
+}
+
+func (x *FarIndex) check(name string, checkpoint int64) error {
+	if x.Type != "far-index" || x.Name != name || x.Version != checkpoint {
+		return fmt.Errorf("it is of type %q for %q version %d", x.Type, x.Name, x.Version)
+	}
+	if err := x.IndexVersion.check(); err != nil {
+		return err
+	}
+	return checkDeltas(x.Deltas, x.Version)
+}
+
+func (t IndexVersion) check() error {
+	if t.Version < 1 || t.Size <= 0 {
+		return fmt.Errorf("version %d with an image of %d bytes", t.Version, t.Size)
+	}
+	return nil
+}
+
+// checkDeltas wants deltas to a version newest first, one from each.
+func checkDeltas(deltas []Delta, to int64) error {
+	above := to
+	for _, d := range deltas {
+		if d.From < 1 || d.From >= above {
+			return fmt.Errorf("the delta from version %d to %d is out of order", d.From, to)
+		}
+		if d.Size <= 0 {
+			return fmt.Errorf("delta from version %d of %d bytes", d.From, d.Size)
+		}
+		above = d.From
+	}
+	return nil
+}
+
+// checkIndex says whether b can be an index that another one names.
+func (b Blob) checkIndex() error {
+	if b.Size <= 0 || b.Size > MaxIndex {
+		return fmt.Errorf("it has %d bytes, the most is %d", b.Size, MaxIndex)
+	}
+	return nil
 }

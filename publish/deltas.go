@@ -24,7 +24,7 @@ type release struct {
 	repo    *Repository
 	history history
 	image   []byte
-	version version
+	version image
 
 	mu       sync.Mutex // guards the fields below
 	made     map[bases.Hash]*bases.Blob
@@ -32,13 +32,13 @@ type release struct {
 	warnings []string
 }
 
-// edges makes the deltas from the given versions. Versions with the same image
-// share one, and what was already made to the same image is used again. A
-// delta no smaller than the full image is left out, and so is, with a warning,
-// one whose old image is lost.
-func (r *release) edges(ctx context.Context, from []version) ([]bases.Edge, error) {
+// deltas makes the deltas from the given versions, in their order. Versions
+// with the same image share one, and what was already made to the same image is
+// used again. A delta no smaller than the full image is left out, and so is,
+// with a warning, one whose old image is lost.
+func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, error) {
 	r.made = r.known()
-	var todo []version
+	var todo []image
 	for _, v := range from {
 		if _, ok := r.made[v.SHA256]; !ok {
 			r.made[v.SHA256] = nil
@@ -57,26 +57,34 @@ func (r *release) edges(ctx context.Context, from []version) ([]bases.Edge, erro
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	var edges []bases.Edge
+	var deltas []bases.Delta
 	for _, v := range from {
 		if b := r.made[v.SHA256]; b != nil {
-			edges = append(edges, bases.Edge{From: v.Version, To: r.version.Version, Blob: *b})
+			deltas = append(deltas, bases.Delta{From: v.Version, Blob: *b})
 		}
 	}
-	return edges, nil
+	return deltas, nil
 }
 
 // known gives the deltas of the history that lead to the very image at hand,
 // by the hash of the image they lead from.
 func (r *release) known() map[bases.Hash]*bases.Blob {
-	sums := map[int64]bases.Hash{}
-	for _, v := range r.history.Versions {
-		sums[v.Version] = v.SHA256
-	}
 	made := map[bases.Hash]*bases.Blob{}
-	for _, e := range r.history.Edges {
-		if sums[e.To] == r.version.SHA256 && r.repo.checkBlob(e.Blob) == nil {
-			made[sums[e.From]] = &e.Blob
+	add := func(from, to int64, b bases.Blob) {
+		old, ok1 := find(r.history.images, from)
+		img, ok2 := find(r.history.images, to)
+		if ok1 && ok2 && img.SHA256 == r.version.SHA256 && r.repo.checkBlob(b) == nil {
+			made[old.SHA256] = &b
+		}
+	}
+	if n := len(r.history.images); n > 0 {
+		for _, d := range r.history.deltas {
+			add(d.From, r.history.images[n-1].Version, d.Blob)
+		}
+	}
+	for _, c := range r.history.checkpoints {
+		if c.Delta != nil {
+			add(c.Version, r.history.newestCheckpoint(), *c.Delta)
 		}
 	}
 	return made
@@ -84,11 +92,8 @@ func (r *release) known() map[bases.Hash]*bases.Blob {
 
 // delta makes and stores the delta from v, or gives nil where there is none
 // worth having. Near deltas, which nearly all agents take, are worth more work.
-func (r *release) delta(ctx context.Context, v version, near bool) (*bases.Blob, error) {
-	if v.Full == nil {
-		return nil, nil
-	}
-	old, err := r.repo.apply(ctx, nil, *v.Full, v.Size, v.SHA256)
+func (r *release) delta(ctx context.Context, v image, near bool) (*bases.Blob, error) {
+	old, err := r.repo.apply(ctx, nil, v.Full, v.Size, v.SHA256)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -111,7 +116,7 @@ func (r *release) delta(ctx context.Context, v version, near bool) (*bases.Blob,
 	return &b, err
 }
 
-func (r *release) finish(v version, b *bases.Blob, total int) {
+func (r *release) finish(v image, b *bases.Blob, total int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.made[v.SHA256] = b

@@ -1,32 +1,65 @@
 package publish
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/freshet/freshet/bases"
 )
 
-// Planned is the delta index after each of the versions published at times,
-// without any content.
-func Planned(times []time.Time) []bases.Index {
-	h := history{Type: "index", Name: "plan"}
+// Plan is what stands in a repository after a version, without any content.
+type Plan struct {
+	Manifest []bases.Delta
+	Index    bases.Index
+	Far      []bases.FarIndex // those that the index names
+	Bytes    int              // of the index
+	FarBytes []int
+}
+
+// Planned gives the plan after each of the versions published at times.
+// Images have 8 digits of bytes, their full ones 7, deltas 5.
+func Planned(times []time.Time) []Plan {
+	var h history
 	var before time.Time
-	var all []bases.Index
+	var all []Plan
+	far := map[int64]bases.FarIndex{}
 	for i, at := range times {
-		v := version{IndexVersion: bases.IndexVersion{Version: int64(i + 1), Size: 1, Checkpoint: h.checkpoint(before, at)}, Full: &bases.Blob{Size: 1}}
-		var made []bases.Edge
-		for _, from := range h.sources(v.Checkpoint) {
-			if from.Full == nil {
-				panic("a delta is to be made from an image that is not kept")
+		v := image{bases.IndexVersion{Version: int64(i + 1), Size: 12345678, SHA256: sum("image", i)}, blob(1234567, "full", i)}
+		cp := h.checkpoint(before, at)
+		var made []bases.Delta
+		for _, from := range h.sources(cp) {
+			made = append(made, bases.Delta{From: from.Version, Blob: blob(12345, "delta", int(from.Version), i)})
+		}
+		var name *bases.Blob
+		if x := h.farIndex("list", v, made); cp && x != nil {
+			far[v.Version] = *x
+			b := bases.Blob{Size: int64(len(text(x))), SHA256: sha256.Sum256(text(x))}
+			name = &b
+		}
+		h, before = h.next(v, cp, made, name), at
+		x := h.index("list", blob(12345, "images", i))
+		p := Plan{Manifest: h.nearest(), Index: *x, Bytes: len(text(x))}
+		for _, c := range x.Checkpoints {
+			if c.Far != nil {
+				p.Far = append(p.Far, far[c.Version])
+				p.FarBytes = append(p.FarBytes, int(c.Far.Size))
 			}
-			made = append(made, bases.Edge{From: from.Version, To: v.Version, Blob: bases.Blob{Size: 1}})
 		}
-		h, before = h.next(v, made), at
-		x := bases.Index{Edges: h.Edges}
-		for _, v := range h.Versions {
-			x.Versions = append(x.Versions, v.IndexVersion)
-		}
-		all = append(all, x)
+		all = append(all, p)
 	}
 	return all
+}
+
+func blob(size int64, what ...any) bases.Blob { return bases.Blob{Size: size, SHA256: sum(what...)} }
+
+func sum(what ...any) bases.Hash { return sha256.Sum256([]byte(fmt.Sprint(what...))) }
+
+func text(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }

@@ -67,6 +67,11 @@ func put(t *testing.T, r *publish.Repository, name, content string, change ...fu
 	return done
 }
 
+// daysAgo has a version published some days ago.
+func daysAgo(n int) func(*publish.Release) {
+	return func(rel *publish.Release) { rel.Published = time.Now().Add(-time.Duration(n) * 24 * time.Hour) }
+}
+
 func tryPut(t *testing.T, r *publish.Repository, name, content string, change ...func(*publish.Release)) (*publish.Released, error) {
 	t.Helper()
 	rel := publish.Release{Name: name, Path: writeFile(t, filepath.Join(t.TempDir(), name+".txt"), content)}
@@ -162,7 +167,7 @@ func index(t *testing.T, r *publish.Repository, m *bases.Manifest) *bases.Index 
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := bases.ParseIndex(m.Name, data)
+	x, err := bases.ParseIndex(m.Name, m.Version, data)
 	if err != nil {
 		t.Fatal(err)
 	}

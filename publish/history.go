@@ -1,8 +1,6 @@
 package publish
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,39 +13,30 @@ const (
 	inManifest      = 4  // as many deltas stand in the manifest itself
 )
 
-// history is the delta index as its publisher writes it: a bases.Index whose
-// versions also name their full images, as long as the repository keeps them.
-// From those the next deltas are made.
+// history is what a publisher knows of a base: the images that it makes the
+// next deltas from, and the deltas to the newest version and to the newest
+// checkpoint. The zero history has no version.
 type history struct {
-	Type     string       `json:"type"`
-	Name     string       `json:"name"`
-	Versions []version    `json:"versions"`
-	Edges    []bases.Edge `json:"edges"`
+	images      []image       // ascending; the last one is the newest version's
+	deltas      []bases.Delta // to the newest version, newest first, those in the manifest too
+	checkpoints []bases.Checkpoint
 }
 
-type version struct {
+// image is a version whose full image the repository keeps.
+type image struct {
 	bases.IndexVersion
-	Full *bases.Blob `json:"full,omitempty"`
-}
-
-func parseHistory(name string, data []byte) (history, error) {
-	var h history
-	if _, err := bases.ParseIndex(name, data); err != nil {
-		return h, err
-	}
-	err := json.Unmarshal(data, &h)
-	return h, err
+	Full bases.Blob `json:"full"`
 }
 
 // checkpoint says whether the version published at now is to be a checkpoint:
 // the first one of a UTC day, or the 24th since the last checkpoint.
 func (h history) checkpoint(before, now time.Time) bool {
-	if len(h.Versions) == 0 || before.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
+	if len(h.images) == 0 || before.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
 		return true
 	}
 	since := 1
-	for _, v := range slices.Backward(h.Versions) {
-		if v.Checkpoint {
+	for _, v := range slices.Backward(h.images) {
+		if v.Version <= h.newestCheckpoint() {
 			break
 		}
 		since++
@@ -55,99 +44,126 @@ func (h history) checkpoint(before, now time.Time) bool {
 	return since >= lastVersions
 }
 
+// newestCheckpoint is its version, or 0.
+func (h history) newestCheckpoint() int64 {
+	if len(h.checkpoints) == 0 {
+		return 0
+	}
+	return h.checkpoints[len(h.checkpoints)-1].Version
+}
+
+// last gives the versions from which a delta leads to the next one in any case.
+func (h history) last() []image { return h.images[max(0, len(h.images)-lastVersions):] }
+
+// kept gives the checkpoints that stay beside a new one.
+func (h history) kept() []bases.Checkpoint {
+	return h.checkpoints[max(0, len(h.checkpoints)-lastCheckpoints):]
+}
+
 // sources gives the versions from which deltas lead to the next one, newest first.
-func (h history) sources(checkpoint bool) []version {
-	var from []version
-	left := lastCheckpoints
-	for i, v := range slices.Backward(h.Versions) {
-		near := len(h.Versions)-i <= lastVersions
-		far := checkpoint && v.Checkpoint && left > 0
-		if v.Checkpoint {
-			left--
-		}
-		if near || far {
-			from = append(from, v)
-		}
-	}
-	return from
-}
-
-// next is h with a new version and the deltas made to it. It drops what no
-// agent needs any more: what remains are the edges to the newest version, to
-// each of the last checkpoints from the 24 versions before it, and from each
-// of them to the newest one.
-func (h history) next(v version, made []bases.Edge) history {
-	n := history{Type: "index", Name: h.Name}
-	all := append(slices.Clone(h.Versions), v)
-	rank := map[int64]int{}
-	kept := map[int64]bool{} // checkpoints
-	newest := int64(0)       // checkpoint
-	for i, v := range slices.Backward(all) {
-		rank[v.Version] = i
-		if v.Checkpoint && len(kept) <= lastCheckpoints {
-			kept[v.Version] = true
-			newest = max(newest, v.Version)
-		}
-	}
-	used := map[int64]bool{}
-	for _, e := range append(slices.Clone(h.Edges), made...) {
-		near := rank[e.To]-rank[e.From] <= lastVersions
-		if e.To == v.Version || e.To == newest || kept[e.To] && near {
-			n.Edges = append(n.Edges, e)
-			used[e.From], used[e.To] = true, true
-		}
-	}
-	for i, old := range all {
-		image := i >= len(all)-1-lastVersions || kept[old.Version]
-		if !image {
-			old.Full = nil
-		}
-		if !kept[old.Version] {
-			old.Checkpoint = false
-		}
-		if image || used[old.Version] {
-			n.Versions = append(n.Versions, old)
-		}
-	}
-	return n
-}
-
-// deltas gives those edges to the newest version that its manifest carries.
-func (h history) deltas() []bases.Delta {
-	if len(h.Versions) == 0 {
-		return nil
-	}
-	to := h.Versions[len(h.Versions)-1].Version
-	var ds []bases.Delta
-	for _, v := range slices.Backward(h.Versions[max(0, len(h.Versions)-1-inManifest) : len(h.Versions)-1]) {
-		for _, e := range h.Edges {
-			if e.From == v.Version && e.To == to {
-				ds = append(ds, bases.Delta{From: e.From, Blob: e.Blob})
+func (h history) sources(checkpoint bool) []image {
+	from := slices.Clone(h.last())
+	if checkpoint {
+		for _, c := range h.kept() {
+			if v, ok := find(h.images, c.Version); ok && !slices.Contains(from, v) {
+				from = append(from, v)
 			}
 		}
 	}
-	return ds
+	slices.SortFunc(from, func(a, b image) int { return int(b.Version - a.Version) })
+	return from
+}
+
+func find(list []image, version int64) (image, bool) {
+	for _, v := range list {
+		if v.Version == version {
+			return v, true
+		}
+	}
+	return image{}, false
+}
+
+// between gives those of made, newest first, that lead from one of the last versions.
+func (h history) between(made []bases.Delta) []bases.Delta {
+	var near []bases.Delta
+	for _, d := range made {
+		if _, ok := find(h.last(), d.From); ok {
+			near = append(near, d)
+		}
+	}
+	return near
+}
+
+// next is h with a new version and the deltas made to it, newest first. For a
+// checkpoint far is its far index, if it has one. It drops what no agent needs
+// any more and no delta is made from.
+func (h history) next(v image, checkpoint bool, made []bases.Delta, far *bases.Blob) history {
+	n := history{deltas: h.between(made), checkpoints: h.checkpoints}
+	if checkpoint {
+		n.checkpoints = nil
+		for _, c := range h.kept() {
+			c.Delta = nil
+			for _, d := range made {
+				if d.From == c.Version {
+					c.Delta = &d.Blob
+				}
+			}
+			n.checkpoints = append(n.checkpoints, c)
+		}
+		n.checkpoints = append(n.checkpoints, bases.Checkpoint{Version: v.Version, Far: far})
+	}
+	last := h.last()
+	for _, old := range h.images {
+		is := func(c bases.Checkpoint) bool { return c.Version == old.Version }
+		if old.Version >= last[0].Version || slices.ContainsFunc(n.checkpoints, is) {
+			n.images = append(n.images, old)
+		}
+	}
+	n.images = append(n.images, v)
+	return n
+}
+
+// nearest gives those deltas that the newest version's manifest carries.
+func (h history) nearest() []bases.Delta {
+	oldest := int64(0)
+	if i := len(h.images) - 1 - inManifest; i >= 0 {
+		oldest = h.images[i].Version
+	}
+	i := 0
+	for i < len(h.deltas) && h.deltas[i].From >= oldest {
+		i++
+	}
+	return h.deltas[:i]
+}
+
+// index is the delta index of the newest version.
+func (h history) index(name string, list bases.Blob) *bases.Index {
+	newest := h.images[len(h.images)-1]
+	x := &bases.Index{
+		Type: "index", Name: name, Version: newest.Version, Deltas: h.deltas[len(h.nearest()):],
+		Checkpoints: h.checkpoints, Images: &list,
+	}
+	if v, ok := find(h.images, h.newestCheckpoint()); ok {
+		x.Checkpoint = &v.IndexVersion
+	}
+	return x
+}
+
+// farIndex is that of a new checkpoint, given the deltas made to it; nil if
+// none leads to it from the last versions.
+func (h history) farIndex(name string, v image, made []bases.Delta) *bases.FarIndex {
+	near := h.between(made)
+	if len(near) == 0 {
+		return nil
+	}
+	return &bases.FarIndex{Type: "far-index", Name: name, IndexVersion: v.IndexVersion, Deltas: near}
 }
 
 // began is the history of a base of which only the manifest is known.
 func began(m *bases.Manifest) history {
-	return history{Type: "index", Name: m.Name, Versions: []version{{
-		IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256},
-		Full:         &m.Full,
-	}}}
+	return history{images: []image{imageOf(m)}, checkpoints: []bases.Checkpoint{{Version: m.Version}}}
 }
 
-// history reads the delta index that a manifest names.
-func (r *Repository) history(m *bases.Manifest) (history, error) {
-	if m == nil {
-		return history{Type: "index"}, nil
-	}
-	if m.Index == nil {
-		return history{}, fmt.Errorf("version %d of base %s names no delta index", m.Version, m.Name)
-	}
-	data, err := r.readBlob(*m.Index, bases.MaxIndex)
-	if err != nil {
-		return history{}, fmt.Errorf("delta index of base %s: %w", m.Name, err)
-	}
-	return parseHistory(m.Name, data)
+func imageOf(m *bases.Manifest) image {
+	return image{bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256}, m.Full}
 }

@@ -8,14 +8,33 @@ import (
 	"github.com/freshet/freshet/publish"
 )
 
-// hops is the least number of deltas from each version to the newest.
-func hops(x bases.Index, newest int64) map[int64]int {
+// hops is the least number of deltas from each version to the newest, by all
+// indexes together.
+func hops(p publish.Plan) map[int64]int {
+	newest := p.Index.Version
+	type edge struct{ from, to int64 }
+	var edges []edge
+	add := func(to int64, deltas []bases.Delta) {
+		for _, d := range deltas {
+			edges = append(edges, edge{d.From, to})
+		}
+	}
+	add(newest, p.Manifest)
+	add(newest, p.Index.Deltas)
+	for _, c := range p.Index.Checkpoints {
+		if c.Delta != nil {
+			edges = append(edges, edge{c.Version, p.Index.Checkpoint.Version})
+		}
+	}
+	for _, x := range p.Far {
+		add(x.Version, x.Deltas)
+	}
 	dist := map[int64]int{newest: 0}
-	for range 10 {
-		for _, e := range x.Edges {
-			if d, ok := dist[e.To]; ok {
-				if old, ok := dist[e.From]; !ok || d+1 < old {
-					dist[e.From] = d + 1
+	for range 4 {
+		for _, e := range edges {
+			if d, ok := dist[e.to]; ok {
+				if old, ok := dist[e.from]; !ok || d+1 < old {
+					dist[e.from] = d + 1
 				}
 			}
 		}
@@ -43,12 +62,12 @@ func TestHistoryReaches(t *testing.T) {
 				times = append(times, start.Add(time.Duration(i)*row.every))
 			}
 			plans := publish.Planned(times)
-			for i, x := range plans {
+			for i, p := range plans {
 				if i < row.versions-60 {
 					continue // the last 60 show each phase of the day
 				}
 				newest := int64(i + 1)
-				dist := hops(x, newest)
+				dist := hops(p)
 				for behind := 1; behind <= row.behind; behind++ {
 					d, ok := dist[newest-int64(behind)]
 					if !ok || d > 3 || behind <= 24 && d != 1 {
@@ -56,13 +75,56 @@ func TestHistoryReaches(t *testing.T) {
 					}
 				}
 			}
-			last := plans[len(plans)-1]
-			if n := len(last.Edges); n > 24+31*24+30 {
-				t.Errorf("the index has %d edges: it must not grow without end", n)
-			}
-			if n := len(last.Versions); n > 800 {
-				t.Errorf("the index has %d versions: it must not grow without end", n)
-			}
+			checkSizes(t, plans)
 		})
+	}
+}
+
+// checkSizes asserts what an agent fetches to learn its way, however long the
+// history is.
+func checkSizes(t *testing.T, plans []publish.Plan) {
+	t.Helper()
+	most, far := 0, 0
+	for _, p := range plans {
+		most = max(most, p.Bytes)
+		for _, n := range p.FarBytes {
+			far = max(far, n)
+		}
+		if n := len(p.Index.Checkpoints); n > 31 {
+			t.Fatalf("version %d: %d checkpoints are kept", p.Index.Version, n)
+		}
+		if len(p.Manifest) > 4 {
+			t.Fatalf("version %d: %d deltas in the manifest", p.Index.Version, len(p.Manifest))
+		}
+	}
+	t.Logf("near %d bytes, far %d", most, far)
+	if most > 9<<10 {
+		t.Errorf("the delta index grows to %d bytes", most)
+	}
+	if far > 3<<10 {
+		t.Errorf("a far index has %d bytes", far)
+	}
+}
+
+func TestAFarIndexIsNeverWrittenAgain(t *testing.T) {
+	t.Parallel()
+	var times []time.Time
+	for i := range 200 {
+		times = append(times, time.Date(2026, 3, 1, i, 30, 0, 0, time.UTC))
+	}
+	seen := map[int64]bases.Blob{}
+	for _, p := range publish.Planned(times) {
+		for _, c := range p.Index.Checkpoints {
+			if c.Far == nil {
+				continue
+			}
+			if old, ok := seen[c.Version]; ok && old != *c.Far {
+				t.Fatalf("version %d names another far index of checkpoint %d", p.Index.Version, c.Version)
+			}
+			seen[c.Version] = *c.Far
+		}
+	}
+	if len(seen) < 8 {
+		t.Errorf("%d far indexes in 8 days", len(seen))
 	}
 }

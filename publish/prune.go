@@ -191,17 +191,40 @@ func (r *Repository) keepBlobs(m *bases.Manifest, keep map[string]bool) error {
 		return nil
 	}
 	keep[m.Index.Path()] = true
-	h, err := r.history(m)
+	h, x, err := r.history(m)
 	if err != nil {
 		return err
 	}
-	for _, v := range h.Versions {
-		if v.Full != nil {
-			keep[v.Full.Path()] = true
-		}
+	keep[x.Images.Path()] = true
+	for _, v := range h.images {
+		keep[v.Full.Path()] = true
 	}
-	for _, e := range h.Edges {
-		keep[e.Path()] = true
+	for _, d := range h.deltas {
+		keep[d.Path()] = true
+	}
+	var errs []error
+	for _, c := range h.checkpoints {
+		if c.Delta != nil {
+			keep[c.Delta.Path()] = true
+		}
+		errs = append(errs, r.keepFar(m.Name, c, keep))
+	}
+	return errors.Join(errs...)
+}
+
+// keepFar marks a checkpoint's far index and the deltas in it. Most of them are
+// in many delta indexes; each is read once.
+func (r *Repository) keepFar(name string, c bases.Checkpoint, keep map[string]bool) error {
+	if c.Far == nil || keep[c.Far.Path()] {
+		return nil
+	}
+	x, err := r.far(name, c)
+	if err != nil {
+		return err
+	}
+	keep[c.Far.Path()] = true
+	for _, d := range x.Deltas {
+		keep[d.Path()] = true
 	}
 	return nil
 }

@@ -77,3 +77,39 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 	}
 	put(t, r, "b", ten(5))
 }
+
+func TestPruneKeepsFarIndexes(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	put(t, r, "b", ten(1), daysAgo(2))
+	put(t, r, "b", ten(2), daysAgo(1))
+	put(t, r, "b", ten(3))
+	age(t, r, 25*time.Hour)
+	put(t, r, "b", ten(4))
+	age(t, r, 25*time.Hour)
+	p, err := r.Prune(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Files) == 0 {
+		t.Error("nothing was pruned")
+	}
+	check(t, r)
+	far := index(t, r, manifest(t, r, "b")).Checkpoints[1].Far
+	if _, err := os.Stat(filepath.Join(r.Dir, far.Path())); err != nil {
+		t.Fatal(err)
+	}
+
+	// What is lost cannot say what to keep: nothing is removed on its word.
+	if err := os.Remove(filepath.Join(r.Dir, far.Path())); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(r.Dir, "blobs", strings.Repeat("a", 64))
+	writeFile(t, left, "left by a killed run")
+	if _, err := r.Prune(t.Context(), false); err == nil || !strings.Contains(err.Error(), "far index of base b version 2") {
+		t.Errorf("with a far index lost: %v", err)
+	}
+	if _, err := os.Stat(left); err != nil {
+		t.Error("it pruned all the same")
+	}
+}

@@ -111,43 +111,35 @@ func released(m *bases.Manifest, unchanged bool) *Released {
 // the number of deltas that lead to it, and warnings.
 func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) (int, []string, error) {
 	var warnings []string
-	h, err := r.history(before)
+	h, _, err := r.history(before)
 	if err != nil {
 		// Without its index a base goes on from its newest version alone.
 		h = began(before)
 		warnings = append(warnings, fmt.Sprintf("no deltas from versions before %d: %v", before.Version, err))
 	}
-	h.Name = m.Name
 	if m.Full, err = r.full(ctx, m, before, image); err != nil {
 		return 0, nil, fmt.Errorf("full image: %w", err)
 	}
 	cp := h.checkpoint(publishedAt(before), m.Published)
-	v := version{
-		IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256, Checkpoint: cp},
-		Full:         &m.Full,
-	}
-	rel := &release{repo: r, history: h, image: image, version: v}
-	edges, err := rel.edges(ctx, h.sources(cp))
+	rel := &release{repo: r, history: h, image: image, version: imageOf(m)}
+	made, err := rel.deltas(ctx, h.sources(cp))
 	if err != nil {
 		return 0, nil, err
 	}
-	h = h.next(v, edges)
-	m.Deltas = h.deltas()
-	index, err := json.Marshal(h)
-	if err == nil {
-		_, err = parseHistory(m.Name, index)
+	var far *bases.Blob
+	if cp {
+		if far, err = r.putFar(h.farIndex(m.Name, rel.version, made)); err != nil {
+			return 0, nil, err
+		}
 	}
-	if err != nil {
+	h = h.next(rel.version, cp, made, far)
+	m.Deltas = h.nearest()
+	if err := r.putHistory(h, m); err != nil {
 		return 0, nil, err
 	}
-	blob, err := r.putBlob(index)
-	if err != nil {
-		return 0, nil, err
-	}
-	m.Index = &blob
 	// A blob found in place may have been renamed by a run killed before it
 	// synced the folder.
-	return len(edges), append(warnings, rel.warnings...), r.Disk.SyncDir(r.path("blobs"))
+	return len(made), append(warnings, rel.warnings...), r.Disk.SyncDir(r.path("blobs"))
 }
 
 // full stores the full image, or finds that of the same image published before.

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -24,9 +25,10 @@ type BaseState struct {
 	Size        int64            `json:"size"`
 	Full        int64            `json:"full_bytes"`
 	Index       int64            `json:"index_bytes"`
-	Versions    int              `json:"versions"` // known to the index
+	FarIndexes  int64            `json:"far_index_bytes"` // of all of them; an agent fetches at most one
+	Versions    int              `json:"versions"`        // from which deltas lead, and the newest
 	Checkpoints int              `json:"checkpoints"`
-	Edges       int              `json:"edges"`  // deltas known to the index
+	Edges       int              `json:"edges"`  // deltas in all indexes
 	Deltas      []bases.Delta    `json:"deltas"` // to the newest version, newest first
 	Checks      bases.Checks     `json:"checks"` // of the content
 	Stale       bases.Thresholds `json:"stale"`
@@ -46,31 +48,53 @@ func (r *Repository) Show() (*Summary, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, err := r.history(m)
+		b, err := r.baseState(m)
 		if err != nil {
 			return nil, err
 		}
-		s.Bases = append(s.Bases, baseState(m, h))
+		s.Bases = append(s.Bases, b)
 	}
 	return s, nil
 }
 
-func baseState(m *bases.Manifest, h history) BaseState {
+func (r *Repository) baseState(m *bases.Manifest) (BaseState, error) {
+	h, _, err := r.history(m)
+	if err != nil {
+		return BaseState{}, err
+	}
 	b := BaseState{
 		Name: m.Name, Version: m.Version, Published: m.Published, Kind: m.Image.Kind, File: m.Image.File,
 		Records: m.Records, Size: m.Image.Size, Full: m.Full.Size, Index: m.Index.Size,
-		Versions: len(h.Versions), Edges: len(h.Edges), Checks: m.Checks, Stale: m.Stale, Notes: m.Notes,
-		Deltas: []bases.Delta{},
+		Checkpoints: len(h.checkpoints), Checks: m.Checks, Stale: m.Stale, Notes: m.Notes,
+		Deltas: slices.Concat([]bases.Delta{}, h.deltas),
 	}
-	for _, v := range h.Versions {
-		if v.Checkpoint {
-			b.Checkpoints++
+	versions := map[int64]bool{}
+	edges := map[[2]int64]bool{} // from and to: some stand in two indexes
+	add := func(from, to int64) {
+		versions[from], versions[to] = true, true
+		edges[[2]int64{from, to}] = true
+	}
+	versions[m.Version] = true
+	for _, d := range h.deltas {
+		add(d.From, m.Version)
+	}
+	for _, c := range h.checkpoints {
+		versions[c.Version] = true
+		far, err := r.far(m.Name, c)
+		if err != nil {
+			return BaseState{}, err
+		}
+		if c.Delta != nil {
+			add(c.Version, h.newestCheckpoint())
+		}
+		if far == nil {
+			continue
+		}
+		b.FarIndexes += c.Far.Size
+		for _, d := range far.Deltas {
+			add(d.From, c.Version)
 		}
 	}
-	for i := len(h.Edges) - 1; i >= 0; i-- {
-		if e := h.Edges[i]; e.To == m.Version {
-			b.Deltas = append(b.Deltas, bases.Delta{From: e.From, Blob: e.Blob})
-		}
-	}
-	return b
+	b.Versions, b.Edges = len(versions), len(edges)
+	return b, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -106,55 +107,95 @@ func (v *verifier) base(ctx context.Context, m *bases.Manifest) error {
 	if m.Index == nil || !v.blob(*m.Index) {
 		return nil
 	}
-	h, err := v.r.history(m)
+	h, x, err := v.r.history(m)
 	if err != nil {
 		v.wrong("%v", err)
 		return nil
 	}
-	i := len(h.Versions) - 1
-	if i < 0 || h.Versions[i].Version != m.Version || h.Versions[i].SHA256 != m.Image.SHA256 ||
-		h.Versions[i].Full == nil || *h.Versions[i].Full != m.Full {
-		v.wrong("base %s: the delta index does not end with version %d", m.Name, m.Version)
-		return nil
-	}
-	for _, d := range m.Deltas {
-		if !slices.Contains(h.Edges, bases.Edge{From: d.From, To: m.Version, Blob: d.Blob}) {
-			v.wrong("base %s: the delta from version %d is not in the delta index", m.Name, d.From)
-		}
-	}
+	v.blob(*x.Images)
+	edges := v.edges(m, h)
 	// Deltas by the version they lead from: each old image is built once.
-	for i, from := range h.Versions {
+	from := slices.Sorted(maps.Keys(edges))
+	for i, version := range from {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if v.r.Report != nil {
-			v.r.Report(Progress{Text: "verifying " + m.Name, Done: i + 1, Total: len(h.Versions)})
+			v.r.Report(Progress{Text: "verifying " + m.Name, Done: i + 1, Total: len(from)})
 		}
-		v.follow(ctx, m.Name, h, from)
+		v.follow(ctx, m.Name, h, version, edges[version])
 	}
 	return ctx.Err()
 }
 
-// follow applies the deltas that lead from one version.
-func (v *verifier) follow(ctx context.Context, name string, h history, from version) {
-	var old []byte
-	if from.Full != nil && v.blob(*from.Full) {
-		var err error
-		if old, err = v.r.apply(ctx, nil, *from.Full, from.Size, from.SHA256); err != nil {
-			v.wrong("base %s version %d: full image: %v", name, from.Version, err)
+// edge is a delta and what it leads to.
+type edge struct {
+	bases.Blob
+	to bases.IndexVersion
+}
+
+// edges lists the deltas of a base by the version they lead from, an empty
+// list for an image from which none leads. It reads the far indexes.
+func (v *verifier) edges(m *bases.Manifest, h history) map[int64][]edge {
+	edges := map[int64][]edge{}
+	add := func(from int64, b bases.Blob, to bases.IndexVersion) {
+		if e := (edge{b, to}); !slices.Contains(edges[from], e) {
+			edges[from] = append(edges[from], e)
 		}
 	}
-	for _, e := range h.Edges {
-		if e.From != from.Version || !v.blob(e.Blob) {
+	for _, img := range h.images {
+		edges[img.Version] = nil
+	}
+	for _, d := range h.deltas {
+		add(d.From, d.Blob, imageOf(m).IndexVersion)
+	}
+	newest, _ := find(h.images, h.newestCheckpoint())
+	for _, c := range h.checkpoints {
+		img, ok := find(h.images, c.Version)
+		if !ok {
+			v.wrong("base %s: the image of checkpoint %d is not kept", m.Name, c.Version)
+			continue
+		}
+		if c.Delta != nil {
+			add(c.Version, *c.Delta, newest.IndexVersion)
+		}
+		if c.Far == nil || !v.blob(*c.Far) {
+			continue
+		}
+		far, err := v.r.far(m.Name, c)
+		if err == nil && far.IndexVersion != img.IndexVersion {
+			err = fmt.Errorf("base %s: the far index of version %d is of another image", m.Name, c.Version)
+		}
+		if err != nil {
+			v.wrong("%v", err)
+			continue
+		}
+		for _, d := range far.Deltas {
+			add(d.From, d.Blob, far.IndexVersion)
+		}
+	}
+	return edges
+}
+
+// follow applies the deltas that lead from one version.
+func (v *verifier) follow(ctx context.Context, name string, h history, from int64, edges []edge) {
+	var old []byte
+	if img, ok := find(h.images, from); ok && v.blob(img.Full) {
+		var err error
+		if old, err = v.r.apply(ctx, nil, img.Full, img.Size, img.SHA256); err != nil {
+			v.wrong("base %s version %d: full image: %v", name, from, err)
+		}
+	}
+	for _, e := range edges {
+		if !v.blob(e.Blob) {
 			continue
 		}
 		if old == nil {
 			v.Unproven++
 			continue
 		}
-		to := h.Versions[slices.IndexFunc(h.Versions, func(w version) bool { return w.Version == e.To })]
-		if _, err := v.r.apply(ctx, old, e.Blob, to.Size, to.SHA256); err != nil {
-			v.wrong("base %s: delta from version %d to %d: %v", name, e.From, e.To, err)
+		if _, err := v.r.apply(ctx, old, e.Blob, e.to.Size, e.to.SHA256); err != nil {
+			v.wrong("base %s: delta from version %d to %d: %v", name, from, e.to.Version, err)
 			continue
 		}
 		v.Followed++

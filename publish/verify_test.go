@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,11 +46,15 @@ func TestVerifyNamesEachFileWithItsHash(t *testing.T) {
 func TestVerifyFindsDamage(t *testing.T) {
 	t.Parallel()
 	r := newRepo(t)
-	put(t, r, "a", ten(1))
+	put(t, r, "a", ten(1), daysAgo(1))
 	put(t, r, "a", ten(2))
+	far := index(t, r, manifest(t, r, "a")).Checkpoints[1].Far
 	v, err := r.Verify(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || v.Followed != 1 {
+		t.Fatal(v, err)
+	}
+	if !slices.ContainsFunc(v.Files, func(s publish.Sum) bool { return s.File == far.Path() }) {
+		t.Error("the far index is not named")
 	}
 	for _, f := range v.Files {
 		path := filepath.Join(r.Dir, f.File)

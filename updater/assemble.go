@@ -41,7 +41,7 @@ func (u *Updater) obtain(ctx context.Context, o *offer, j *job, r *reporter) err
 			if avoid[j.manifest.Full.SHA256] {
 				return err
 			}
-		} else if j.steps = cheapest(j.manifest, j.index, j.have, avoid); len(j.steps) == 0 {
+		} else if j.steps = cheapest(j.manifest, j.ways, j.have, avoid); len(j.steps) == 0 {
 			return err
 		}
 		r.replan(j)
@@ -153,16 +153,11 @@ type empty struct{}
 func (empty) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
 
 // applyMiddle makes an image on the way to the wanted version. Only images
-// that the index names by size and hash are ever made.
+// that an index names by size and hash are ever made.
 func (u *Updater) applyMiddle(ctx context.Context, old *oldImage, path string, j *job, i int) (*oldImage, error) {
-	var want *bases.IndexVersion
-	for k := range j.index.Versions {
-		if j.index.Versions[k].Version == j.steps[i].To {
-			want = &j.index.Versions[k]
-		}
-	}
-	if want == nil {
-		return nil, &contentError{fmt.Errorf("the index does not name version %d", j.steps[i].To)}
+	want, ok := j.ways.images[j.steps[i].To]
+	if !ok {
+		return nil, &contentError{fmt.Errorf("no index names the image of version %d", j.steps[i].To)}
 	}
 	tmp := filepath.Join(u.tmp(), fmt.Sprintf("%s-%d.image", j.name, want.Version))
 	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -6,15 +6,52 @@ import (
 	"github.com/freshet/freshet/bases"
 )
 
+// ways are the deltas that lead to a version, as far as its manifest and the
+// indexes fetched name them.
+type ways struct {
+	edges  []Step
+	images map[int64]bases.IndexVersion // of the checkpoints on the way
+}
+
+func newWays(m *bases.Manifest) *ways {
+	w := &ways{images: map[int64]bases.IndexVersion{}}
+	w.add(m.Version, m.Deltas)
+	return w
+}
+
+func (w *ways) add(to int64, deltas []bases.Delta) {
+	for _, d := range deltas {
+		w.edges = append(w.edges, Step{From: d.From, To: to, Blob: d.Blob})
+	}
+}
+
+func (w *ways) addIndex(x *bases.Index) {
+	w.add(x.Version, x.Deltas)
+	if x.Checkpoint == nil {
+		return
+	}
+	w.images[x.Checkpoint.Version] = *x.Checkpoint
+	for _, c := range x.Checkpoints {
+		if c.Delta != nil {
+			w.edges = append(w.edges, Step{From: c.Version, To: x.Checkpoint.Version, Blob: *c.Delta})
+		}
+	}
+}
+
+func (w *ways) addFar(x *bases.FarIndex) {
+	w.images[x.Version] = x.IndexVersion
+	w.add(x.Version, x.Deltas)
+}
+
 // cheapest finds the way to version m in the fewest bytes: a chain of deltas
 // from one of the versions at hand, or the full image. It is a pure function.
 //
-// have maps versions at hand to their images: a version whose image differs
-// from the one the index names is not the same and starts no chain. index may
-// be nil. Edges in avoid have failed and are not taken again.
+// have maps versions at hand to their images: a checkpoint whose image differs
+// from the one that is known starts no chain. Edges in avoid have failed and
+// are not taken again.
 //
 // An empty result means that the version itself is at hand.
-func cheapest(m *bases.Manifest, index *bases.Index, have map[int64]bases.Hash, avoid map[bases.Hash]bool) []Step {
+func cheapest(m *bases.Manifest, w *ways, have map[int64]bases.Hash, avoid map[bases.Hash]bool) []Step {
 	if have[m.Version] == m.Image.SHA256 {
 		return nil
 	}
@@ -23,7 +60,29 @@ func cheapest(m *bases.Manifest, index *bases.Index, have map[int64]bases.Hash, 
 	if avoid[m.Full.SHA256] {
 		best, cost = nil, 1<<62
 	}
-	edges := edgesInto(m, index, avoid)
+	dist, next := distances(m, w, avoid)
+	for _, v := range starts(have, m, w) {
+		d, ok := dist[v]
+		if !ok || d >= cost {
+			continue
+		}
+		best, cost = nil, d
+		for at := v; at != m.Version; at = next[at].To {
+			best = append(best, next[at])
+		}
+	}
+	return best
+}
+
+// distances gives the bytes of the cheapest chain from each version from which
+// one leads to m, and its first step.
+func distances(m *bases.Manifest, w *ways, avoid map[bases.Hash]bool) (map[int64]int64, map[int64]Step) {
+	edges := map[int64][]Step{} // by the version they lead to
+	for _, s := range w.edges {
+		if !avoid[s.SHA256] && s.To <= m.Version && s.From < s.To {
+			edges[s.To] = append(edges[s.To], s)
+		}
+	}
 	dist := map[int64]int64{m.Version: 0}
 	next := map[int64]Step{}
 	// Deltas lead from lower to higher versions, so that going down the
@@ -39,36 +98,7 @@ func cheapest(m *bases.Manifest, index *bases.Index, have map[int64]bases.Hash, 
 			}
 		}
 	}
-	for _, v := range starts(have, m, index) {
-		d, ok := dist[v]
-		if !ok || d >= cost {
-			continue
-		}
-		best, cost = nil, d
-		for at := v; at != m.Version; at = next[at].To {
-			best = append(best, next[at])
-		}
-	}
-	return best
-}
-
-// edgesInto lists the usable deltas by the version that they lead to.
-func edgesInto(m *bases.Manifest, index *bases.Index, avoid map[bases.Hash]bool) map[int64][]Step {
-	edges := map[int64][]Step{}
-	add := func(s Step) {
-		if !avoid[s.SHA256] && s.To <= m.Version && s.From < s.To {
-			edges[s.To] = append(edges[s.To], s)
-		}
-	}
-	for _, d := range m.Deltas {
-		add(Step{From: d.From, To: m.Version, Blob: d.Blob})
-	}
-	if index != nil {
-		for _, e := range index.Edges {
-			add(Step(e))
-		}
-	}
-	return edges
+	return dist, next
 }
 
 func descending(edges map[int64][]Step, top int64) []int64 {
@@ -84,17 +114,10 @@ func descending(edges map[int64][]Step, top int64) []int64 {
 }
 
 // starts gives the versions at hand that a chain may begin at, highest first.
-// Where the index knows a version's image, it must be the one at hand.
-func starts(have map[int64]bases.Hash, m *bases.Manifest, index *bases.Index) []int64 {
-	known := map[int64]bases.Hash{}
-	if index != nil {
-		for _, v := range index.Versions {
-			known[v.Version] = v.SHA256
-		}
-	}
+func starts(have map[int64]bases.Hash, m *bases.Manifest, w *ways) []int64 {
 	var out []int64
 	for v, h := range have {
-		if k, ok := known[v]; (!ok || k == h) && v < m.Version {
+		if k, ok := w.images[v]; (!ok || k.SHA256 == h) && v < m.Version {
 			out = append(out, v)
 		}
 	}
@@ -116,4 +139,29 @@ func wantsIndex(m *bases.Manifest, have map[int64]bases.Hash) bool {
 		}
 	}
 	return true
+}
+
+// wantsFar gives the checkpoint whose far index may pay: nothing known leads on
+// from a version at hand, the checkpoint is the first above the newest of them,
+// and its far index and the deltas from it to m are below the full image. Nil:
+// there is none.
+func wantsFar(m *bases.Manifest, x *bases.Index, w *ways, have map[int64]bases.Hash) *bases.Checkpoint {
+	dist, _ := distances(m, w, nil)
+	at := starts(have, m, w)
+	for _, v := range at {
+		if _, ok := dist[v]; ok {
+			return nil
+		}
+	}
+	for _, c := range x.Checkpoints {
+		if len(at) == 0 || c.Version <= at[0] {
+			continue
+		}
+		d, ok := dist[c.Version]
+		if !ok || c.Far == nil || d+c.Far.Size >= m.Full.Size {
+			return nil
+		}
+		return &c
+	}
+	return nil
 }

@@ -29,7 +29,7 @@ type job struct {
 	manifest *bases.Manifest
 	data     []byte // the manifest's bytes
 	hash     bases.Hash
-	index    *bases.Index // nil: not needed, or not there
+	ways     *ways
 	have     map[int64]bases.Hash
 	steps    []Step
 	err      error // set: the base cannot be updated
@@ -106,13 +106,11 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 		return nil, err
 	}
 	j.have = u.atHand(name)
-	if wantsIndex(m, j.have) {
-		if j.index, err = u.fetchIndex(ctx, s.offer, m); err != nil {
-			u.emit(event.DeltaFailed, "base", name, "from", fmt.Sprint(installed.Version), "to", fmt.Sprint(m.Version),
-				"error", fmt.Sprintf("no delta index: %v", err))
-		}
+	if j.ways, err = u.explore(ctx, s.offer, m, j.have); err != nil {
+		u.emit(event.DeltaFailed, "base", name, "from", fmt.Sprint(installed.Version), "to", fmt.Sprint(m.Version),
+			"error", fmt.Sprintf("no delta index: %v", err))
 	}
-	j.steps = cheapest(m, j.index, j.have, nil)
+	j.steps = cheapest(m, j.ways, j.have, nil)
 	return j, nil
 }
 
@@ -147,15 +145,44 @@ func (u *Updater) manifest(ctx context.Context, o *offer, name string, t trust.T
 	return m, data, err
 }
 
-func (u *Updater) fetchIndex(ctx context.Context, o *offer, m *bases.Manifest) (*bases.Index, error) {
-	if m.Index.Size > bases.MaxIndex {
-		return nil, fmt.Errorf("it has %d bytes, the most is %d", m.Index.Size, bases.MaxIndex)
+// explore gathers the ways to m: those in the manifest and, where these do not
+// lead from a version at hand and it may pay, those in the delta index, and
+// likewise in one far index. On an error the ways are what is known without
+// what could not be had.
+func (u *Updater) explore(ctx context.Context, o *offer, m *bases.Manifest, have map[int64]bases.Hash) (*ways, error) {
+	w := newWays(m)
+	if !wantsIndex(m, have) {
+		return w, nil
 	}
-	data, err := u.small(ctx, o, m.Index.Path(), m.Index.Size, m.Index.SHA256)
+	data, err := u.indexBlob(ctx, o, *m.Index)
 	if err != nil {
-		return nil, err
+		return w, err
 	}
-	return bases.ParseIndex(m.Name, data)
+	x, err := bases.ParseIndex(m.Name, m.Version, data)
+	if err != nil {
+		return w, err
+	}
+	w.addIndex(x)
+	c := wantsFar(m, x, w, have)
+	if c == nil {
+		return w, nil
+	}
+	if data, err = u.indexBlob(ctx, o, *c.Far); err != nil {
+		return w, err
+	}
+	far, err := bases.ParseFarIndex(m.Name, c.Version, data)
+	if err != nil {
+		return w, err
+	}
+	w.addFar(far)
+	return w, nil
+}
+
+func (u *Updater) indexBlob(ctx context.Context, o *offer, b bases.Blob) ([]byte, error) {
+	if b.Size > bases.MaxIndex {
+		return nil, fmt.Errorf("it has %d bytes, the most is %d", b.Size, bases.MaxIndex)
+	}
+	return u.small(ctx, o, b.Path(), b.Size, b.SHA256)
 }
 
 // small fetches a file of known length and hash into memory, from the source

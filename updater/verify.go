@@ -187,10 +187,8 @@ func (u *Updater) mend(ctx context.Context, k *kept, r *reporter) error {
 	if err := j.hash.UnmarshalText([]byte(k.ref.Manifest)); err != nil {
 		return err
 	}
-	if wantsIndex(m, j.have) {
-		j.index, _ = u.fetchIndex(ctx, &offer{source: u.Sources[0]}, m) // without it, the full image
-	}
-	j.steps = cheapest(m, j.index, j.have, nil)
+	j.ways, _ = u.explore(ctx, &offer{source: u.Sources[0]}, m, j.have) // without an index, the full image
+	j.steps = cheapest(m, j.ways, j.have, nil)
 	if len(j.steps) == 0 { // only the manifest was damaged
 		return u.keepManifest(j)
 	}
