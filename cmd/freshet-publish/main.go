@@ -87,6 +87,6 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 130 interrupted.`,
 	c.CompletionOptions.DisableDefaultCmd = true
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	c.AddCommand(a.initCommand(), a.baseCommand(), a.refreshCommand(), a.signCommand(), a.licenceCommand(),
-		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.serveCommand())
+		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.bundleCommand(), a.serveCommand())
 	return c
 }

@@ -1,0 +1,96 @@
+package publish
+
+import (
+	"slices"
+
+	"github.com/freshet/freshet/bases"
+)
+
+// bundleBlobs lists what a bundle holds of a base. From any version (from 0)
+// that is the full image, the deltas to the newest version and checkpoint, and
+// those to older checkpoints as far as they are no larger together than the
+// full image. From a given version it is what leads from there and later,
+// without the full image.
+func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, error) {
+	if from >= m.Version {
+		return nil, nil
+	}
+	way := &wayOut{from: from, reached: map[int64]bool{m.Version: true}}
+	if from == 0 {
+		way.blobs = append(way.blobs, m.Full)
+		way.room = m.Full.Size
+	}
+	if m.Index == nil {
+		way.deltas(m.Version, m.Deltas)
+		return way.blobs, way.check(m)
+	}
+	h, x, err := r.history(m)
+	if err != nil {
+		return nil, err
+	}
+	way.blobs = append(way.blobs, *m.Index)
+	way.deltas(m.Version, h.deltas)
+	for _, c := range h.checkpoints {
+		if c.Delta != nil && x.Checkpoint != nil {
+			way.deltas(x.Checkpoint.Version, []bases.Delta{{From: c.Version, Blob: *c.Delta}})
+		}
+	}
+	for _, c := range slices.Backward(h.checkpoints) {
+		if c.Far == nil || c.Version <= from {
+			continue
+		}
+		far, err := r.far(m.Name, c)
+		if err != nil {
+			return nil, err
+		}
+		way.far(c, far)
+	}
+	return way.blobs, way.check(m)
+}
+
+// wayOut gathers the blobs that lead from a version on.
+type wayOut struct {
+	from    int64
+	room    int64 // left for far deltas in bytes, if from is 0
+	blobs   []bases.Blob
+	reached map[int64]bool // versions from which these blobs lead to the newest
+}
+
+// deltas takes those that lead to a version from one that counts.
+func (w *wayOut) deltas(to int64, deltas []bases.Delta) {
+	for _, d := range deltas {
+		if d.From < w.from {
+			continue
+		}
+		w.blobs = append(w.blobs, d.Blob)
+		if w.reached[to] {
+			w.reached[d.From] = true
+		}
+	}
+}
+
+// far takes a far index and its deltas, if there is room.
+func (w *wayOut) far(c bases.Checkpoint, x *bases.FarIndex) {
+	if w.from == 0 {
+		size := c.Far.Size
+		for _, d := range x.Deltas {
+			size += d.Size
+		}
+		if size > w.room {
+			w.room = 0 // the older ones would leave a gap
+			return
+		}
+		w.room -= size
+	}
+	w.blobs = append(w.blobs, *c.Far)
+	w.deltas(c.Version, x.Deltas)
+}
+
+// check refuses a bundle that the version asked for cannot begin at.
+func (w *wayOut) check(m *bases.Manifest) error {
+	if w.from == 0 || w.reached[w.from] {
+		return nil
+	}
+	return refuse("leave --from away: the bundle then has the full image",
+		"no deltas lead from version %d of base %s to version %d", w.from, m.Name, m.Version)
+}
