@@ -127,7 +127,7 @@ func (a *Agent) importNew(ctx context.Context, dir string, seen map[[sha256.Size
 			continue
 		}
 		_, err = a.importFrom(path)
-		if api.CodeOf(err) == api.Busy {
+		if err != nil && api.CodeOf(err) == api.Busy {
 			return true
 		}
 		if len(seen) >= maxSeen {
