@@ -44,6 +44,9 @@ func TestKilledAtEachStep(t *testing.T) {
 		{"refresh", func(dir string) []string {
 			return []string{"refresh", dir + "/repo"}
 		}, 5, func(s *publish.Summary) bool { return s.Roles[5].Version == 3 }},
+		{"bundle", func(dir string) []string {
+			return []string{"bundle", dir + "/repo", dir + "/out.zip"}
+		}, 12, func(s *publish.Summary) bool { return s.Roles[5].Version == 3 }},
 		{"prune", func(dir string) []string {
 			return []string{"prune", dir + "/repo"}
 		}, 4, func(*publish.Summary) bool { return false }},
