@@ -9,9 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/delta"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/source"
 	"github.com/freshet/freshet/rollback"
@@ -26,23 +29,25 @@ const maxWays = 3
 func (u *Updater) obtain(ctx context.Context, o *offer, j *job, r *reporter) error {
 	avoid := map[bases.Hash]bool{}
 	for way := 1; ; way++ {
-		bad, err := u.follow(ctx, o.source, j, r)
-		if err == nil {
-			return nil
-		}
-		var content *contentError
-		if !errors.As(err, &content) || bad == nil || way == maxWays {
+		if err := u.thrifty(j, way); err != nil {
 			return err
+		}
+		bad, err := u.follow(ctx, o.source, j, r)
+		var content *contentError
+		if err == nil || !errors.As(err, &content) || bad == nil || way == maxWays {
+			return u.settle(j, way, err)
 		}
 		u.emit(event.DeltaFailed, "base", j.name, "from", fmt.Sprint(bad.From), "to", fmt.Sprint(bad.To), "error", err.Error())
 		avoid[bad.SHA256] = true
 		if way == maxWays-1 { // two ways of deltas have failed
 			j.steps = []Step{{To: j.manifest.Version, Blob: j.manifest.Full}}
 			if avoid[j.manifest.Full.SHA256] {
-				return err
+				return u.settle(j, way, err)
 			}
-		} else if j.steps = cheapest(j.manifest, j.ways, j.have, avoid); len(j.steps) == 0 {
-			return err
+		} else if next := cheapest(j.manifest, j.ways, j.have, avoid); len(next) == 0 {
+			return u.settle(j, way, err)
+		} else {
+			j.steps = next
 		}
 		r.replan(j)
 	}
@@ -83,11 +88,6 @@ func (u *Updater) follow(ctx context.Context, ask source.Source, j *job, r *repo
 	last := len(paths) - 1
 	if err := u.applyLast(ctx, first, old, paths[last], j); err != nil {
 		return &j.steps[last], err
-	}
-	for _, path := range paths {
-		if err := u.Disk.RemoveAll(path); err != nil { // synced: a power cut must not bring them back for a week
-			return nil, err
-		}
 	}
 	return nil, nil
 }
@@ -190,12 +190,16 @@ func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path stri
 	}()
 	twin := u.twin(j, first)
 	defer twin.close()
-	b := bases.NewBuilder(u.Disk, tmp, m, twin.tree, twin.dir)
-	if err := u.patch(ctx, b, old, path, m.Image.Size, m.Image.SHA256); err != nil {
+	disk, failed := watched(u.Disk)
+	b := bases.NewBuilder(disk, tmp, m, twin.tree, twin.dir)
+	if err := u.patch(ctx, &building{b, failed}, old, path, m.Image.Size, m.Image.SHA256); err != nil {
 		b.Abort()
 		return err
 	}
 	count, err := b.Finish()
+	if err != nil && *failed == nil && !isLocal(err) {
+		return &refusedError{err} // the image is the one signed, and is not well formed
+	}
 	if err != nil {
 		return err
 	}
@@ -215,11 +219,14 @@ func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path stri
 	return u.Disk.Rename(tmp, final)
 }
 
-// refusedError says that a version's content does not pass its own checks.
+// refusedError says that a version, as it was signed, must not be installed:
+// its publisher has to make another.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
+
+func refuse(format string, args ...any) error { return &refusedError{fmt.Errorf(format, args...)} }
 
 // patch applies the delta at path to old, and checks what comes out.
 func (u *Updater) patch(ctx context.Context, w io.Writer, old *oldImage, path string, size int64, want bases.Hash) error {
@@ -241,13 +248,21 @@ func (u *Updater) patch(ctx context.Context, w io.Writer, old *oldImage, path st
 		if isLocal(target.err) {
 			return target.err
 		}
-		return &contentError{fmt.Errorf("applying %s: %w", filepath.Base(path), err)}
+		return &contentError{&applyError{fmt.Errorf("applying %s: %w", blobName(path), err)}}
 	}
 	if bases.Hash(h.Sum(nil)) != want {
-		return &contentError{fmt.Errorf("%s leads to another content than the one signed", filepath.Base(path))}
+		return &contentError{&applyError{fmt.Errorf("%s leads to another content than the one signed", blobName(path))}}
 	}
 	return nil
 }
+
+// applyError says that a delta, itself as signed, does not lead where it should.
+type applyError struct{ err error }
+
+func (e *applyError) Error() string { return e.err.Error() }
+func (e *applyError) Unwrap() error { return e.err }
+
+func blobName(path string) string { return "blobs/" + strings.TrimSuffix(filepath.Base(path), ".part") }
 
 // sink hashes what it writes and keeps the writer's error: a full disk is not
 // the delta's fault.
@@ -266,11 +281,49 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// building tells errors of the disk from those of an image that is not well
+// formed.
+type building struct {
+	*bases.Builder
+	failed *error
+}
+
+func (b *building) Write(p []byte) (int, error) {
+	n, err := b.Builder.Write(p)
+	if err != nil && *b.failed != nil {
+		err = &localError{err}
+	}
+	return n, err
+}
+
+// watched gives a disk like d that keeps the first error of its steps.
+func watched(d *durable.Disk) (*durable.Disk, *error) {
+	failed := new(error)
+	if d == nil {
+		return nil, failed
+	}
+	keep := func(step func(op, path string) error) func(op, path string) error {
+		if step == nil {
+			return nil
+		}
+		return func(op, path string) error {
+			err := step(op, path)
+			if *failed == nil {
+				*failed = err
+			}
+			return err
+		}
+	}
+	return &durable.Disk{Step: keep(d.Step), After: keep(d.After)}, failed
+}
+
 // isLocal says whether err came from this machine's disk.
 func isLocal(err error) bool {
+	var local *localError
 	var path *fs.PathError
 	var link *os.LinkError
-	return errors.As(err, &path) || errors.As(err, &link)
+	var errno syscall.Errno
+	return errors.As(err, &local) || errors.As(err, &path) || errors.As(err, &link) || errors.As(err, &errno)
 }
 
 // ref is the job's version as a generation names it.

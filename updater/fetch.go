@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -39,7 +38,7 @@ var errNotSigned = errors.New("it is not what was signed")
 // rest was not to be had or what was resumed proved wrong, so that the bytes
 // spent are bounded.
 func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, done func(int64)) (string, error) {
-	path := filepath.Join(u.tmp(), b.SHA256.String()+".part")
+	path := u.partPath(b)
 	if err := checkBlob(path, b); err == nil {
 		done(b.Size)
 		return path, nil

@@ -75,11 +75,13 @@ func cheapest(m *bases.Manifest, w *ways, have map[int64]bases.Hash, avoid map[b
 }
 
 // distances gives the bytes of the cheapest chain from each version from which
-// one leads to m, and its first step.
+// one leads to m, and its first step. Deltas no smaller than the full image, and
+// images on the way of a size that cannot be, are passed over.
 func distances(m *bases.Manifest, w *ways, avoid map[bases.Hash]bool) (map[int64]int64, map[int64]Step) {
 	edges := map[int64][]Step{} // by the version they lead to
 	for _, s := range w.edges {
-		if !avoid[s.SHA256] && s.To <= m.Version && s.From < s.To {
+		if !avoid[s.SHA256] && s.To <= m.Version && s.From < s.To &&
+			s.Size < m.Full.Size && w.images[s.To].Size <= maxImage {
 			edges[s.To] = append(edges[s.To], s)
 		}
 	}

@@ -23,6 +23,10 @@ import (
 // reserve is the disk space in bytes that an update leaves free.
 const reserve = 64 << 20
 
+// maxImage is the largest image in bytes, far above any base: sums of sizes
+// then stay far below what an int64 holds.
+const maxImage = 1 << 40
+
 // job is a base that an update has to bring to a new version.
 type job struct {
 	name     string
@@ -35,6 +39,7 @@ type job struct {
 	err      error // set: the base cannot be updated
 	held     string
 	healthy  bool // its engine was, before the switch
+	thrifty  bool // see thrift.go
 }
 
 // survey is an update planned, with all it takes to carry it out.
@@ -64,6 +69,7 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 		return nil, err
 	}
 	u.signed = s.offer.view.SignedAt()
+	u.usurped(ctx, s)
 	for _, name := range slices.Sorted(maps.Keys(s.now.Bases)) {
 		if u.Bases != nil && !slices.Contains(u.Bases, name) {
 			s.drop = append(s.drop, name)
@@ -85,6 +91,24 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 		}
 	}
 	return s, u.gate(s)
+}
+
+// usurped finds installed bases that another role signs for: the list of bases
+// passes them over, and nobody would be told.
+func (u *Updater) usurped(ctx context.Context, s *survey) {
+	for name := range s.now.Bases {
+		if _, ok := s.offer.found[name]; ok || u.Bases != nil {
+			continue
+		}
+		t, err := s.offer.view.Target(ctx, fetcher{s.offer.source}, bases.TargetPath(name))
+		if err == nil && t.Role != "bases" {
+			s.offer.missing[name] = signedBy(t.Role)
+		}
+	}
+}
+
+func signedBy(role string) error {
+	return refuse("its manifest is signed by role %q, not \"bases\"", role)
 }
 
 // plan finds the way for one base; nil if there is nothing to do.
@@ -117,10 +141,13 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 // suits refuses what this agent must not install whatever its content.
 func (u *Updater) suits(m *bases.Manifest, installed rollback.Ref) error {
 	if m.Version < installed.Version {
-		return fmt.Errorf("version %d is offered, %d is installed: a release is undone by a higher version", m.Version, installed.Version)
+		return refuse("version %d is offered, %d is installed: a release is undone by a higher version", m.Version, installed.Version)
 	}
 	if m.Version == installed.Version && m.Image.SHA256.String() != installed.Image {
-		return fmt.Errorf("version %d is offered with another content than the one installed under that number", m.Version)
+		return refuse("version %d is offered with another content than the one installed under that number", m.Version)
+	}
+	if max(m.Image.Size, m.Full.Size) > maxImage {
+		return refuse("its image has %d bytes, %d as fetched; the most is %d", m.Image.Size, m.Full.Size, int64(maxImage))
 	}
 	if m.Agent != "" && compareVersions(u.Version, m.Agent) < 0 {
 		return fmt.Errorf("it needs agent %s, this is %s: update the agent first", m.Agent, u.Version)
@@ -142,7 +169,10 @@ func (u *Updater) manifest(ctx context.Context, o *offer, name string, t trust.T
 		return nil, nil, err
 	}
 	m, err := bases.ParseManifest(name, data)
-	return m, data, err
+	if err != nil {
+		return nil, nil, &refusedError{err}
+	}
+	return m, data, nil
 }
 
 // explore gathers the ways to m: those in the manifest and, where these do not
@@ -296,23 +326,38 @@ func (u *Updater) describe(s *survey) Plan {
 	return p
 }
 
-// disk is what building the new version may take, its downloads aside.
+// disk is what building the new version may take, its downloads aside: images
+// on the way lie beside it, two at a time.
 func (j *job) disk() int64 {
-	need := j.manifest.Image.Size
-	if n := len(j.steps); n > 1 { // images on the way lie beside it, two at a time
-		need *= 3
+	var most, before int64
+	for i := range len(j.steps) - 1 {
+		size := j.ways.images[j.steps[i].To].Size
+		most = max(most, before+size)
+		before = size
 	}
-	return need
+	return j.manifest.Image.Size + most
 }
 
-// room checks that the plan fits the disk, before the first byte is fetched.
-func (u *Updater) room(p Plan) error {
-	u.need, u.full = p.Disk, false
-	if p.Bytes == 0 && p.Disk == 0 || p.Free >= p.Disk+reserve {
-		return nil
+// room sees that the plan fits the disk, before the first byte is fetched. A
+// base that does not fit is left out, and does not hold up the others.
+func (u *Updater) room(s *survey) {
+	free, used := freeBytes(u.Dir), int64(reserve)
+	defer func() { u.need, u.full = used-reserve, false }()
+	for _, j := range s.jobs {
+		if j.err != nil || j.held != "" {
+			continue
+		}
+		need := j.disk()
+		for _, step := range j.steps {
+			need += step.Size
+		}
+		if used+need <= free || len(j.steps) == 0 {
+			used += need
+			continue
+		}
+		u.emit(event.DiskFull, "need", fmt.Sprint(used+need), "free", fmt.Sprint(free), "path", u.Dir)
+		j.err = fmt.Errorf("not enough disk at %s: %d bytes are needed, %d are free", u.Dir, used+need, free)
 	}
-	u.emit(event.DiskFull, "need", fmt.Sprint(p.Disk+reserve), "free", fmt.Sprint(p.Free), "path", u.Dir)
-	return fmt.Errorf("not enough disk at %s: %d bytes are needed, %d are free", u.Dir, p.Disk+reserve, p.Free)
 }
 
 // tellFull tells, once in a run, of a disk that proves full, or of a quota that

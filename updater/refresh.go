@@ -212,7 +212,7 @@ func (u *Updater) offered(ctx context.Context, o *offer) error {
 		case err != nil:
 			return err
 		case t.Role != "bases":
-			o.missing[name] = fmt.Errorf("the manifest is signed by role %q, not \"bases\"", t.Role)
+			o.missing[name] = signedBy(t.Role)
 		default:
 			o.found[name] = t
 		}

@@ -25,7 +25,7 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	u.emit(event.UpdateStarted, "why", why)
 	_, err := u.Start(ctx)
 	if err == nil {
-		err = u.run(ctx, r, &res)
+		err = u.run(ctx, why, r, &res)
 	}
 	if ctx.Err() != nil {
 		err = errors.Join(err, u.breakOff(ctx))
@@ -53,20 +53,22 @@ func (u *Updater) breakOff(ctx context.Context) error {
 	return err
 }
 
-func (u *Updater) run(ctx context.Context, r *reporter, res *Result) error {
+func (u *Updater) run(ctx context.Context, why string, r *reporter, res *Result) error {
 	r.phase(PhaseRefresh, "")
 	s, err := u.survey(ctx)
 	if err != nil {
 		return err
 	}
+	for _, j := range s.jobs {
+		j.thrifty = why == OnSchedule
+	}
 	res.Source = s.offer.source.Name()
 	u.tellLicence(s)
 	r.phase(PhasePlan, "")
+	u.room(s)
 	plan := u.describe(s)
-	if err := u.room(plan); err != nil {
-		return err
-	}
 	res.Full = plan.Full
+	u.dropStale(s)
 	r.plan(plan)
 	ready, err := u.prepare(ctx, s, r, res)
 	if err != nil || len(ready)+len(s.drop) == 0 {
@@ -145,6 +147,8 @@ func (u *Updater) baseFailed(s *survey, j *job, err error) {
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		code = event.BaseRefused
+	}
+	if refused != nil && j.err == nil { // its content; what its manifest says is seen again at no cost
 		if next, e := u.withdraw(rollback.Withdrawn{Base: j.name, Version: j.manifest.Version, Reason: err.Error()}); e == nil {
 			s.state = next
 		}
