@@ -44,7 +44,7 @@ func (a *Archive) Fetch(ctx context.Context, path string, limit int64) ([]byte, 
 	if size > limit {
 		return nil, a.wrap(path, tooBig(limit))
 	}
-	data, err := readAtMost(body, limit)
+	data, err := readAtMost(a.Count.body(body), limit)
 	if err != nil {
 		return nil, a.wrap(path, err)
 	}

@@ -32,7 +32,7 @@ func (f *Folder) Fetch(ctx context.Context, path string, limit int64) ([]byte, e
 	if size > limit {
 		return nil, f.wrap(path, tooBig(limit))
 	}
-	data, err := readAtMost(file, limit)
+	data, err := readAtMost(f.Count.body(file), limit)
 	if err != nil {
 		return nil, f.wrap(path, err)
 	}
