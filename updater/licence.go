@@ -3,7 +3,6 @@ package updater
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -21,8 +20,7 @@ type LicenceStatus struct {
 	Repository string // its ID
 	Left       bool   // the one update without a licence is still possible
 
-	mark    licence.Mark
-	damaged []error // files of licences that could not be read
+	mark licence.Mark
 }
 
 // unlicensedError keeps new versions away for want of a licence.
@@ -50,6 +48,9 @@ func (u *Updater) startLicence(st rollback.State) {
 	if err := u.licences().Settle(st.Good, u.Clock.Now()); err != nil {
 		u.emit(event.StateDamaged, "error", fmt.Sprintf("settling the update without a licence: %v", err))
 	}
+	for _, err := range u.licences().Mend() {
+		u.emit(event.StateDamaged, "error", err.Error())
+	}
 	damaged, err := u.licences().MakeAgentID()
 	if damaged != nil {
 		u.emit(event.StateDamaged, "error", fmt.Sprintf("%v; the agent has a new ID", damaged))
@@ -74,20 +75,13 @@ func (u *Updater) Licence() (LicenceStatus, error) {
 
 func (u *Updater) standing(view *trust.View, st rollback.State) (LicenceStatus, error) {
 	s := LicenceStatus{Repository: RepositoryID(u.Root)}
-	var err error
-	if s.Agent, err = u.licences().AgentID(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.damaged = append(s.damaged, err)
-	}
-	var damaged *licence.DamagedMark
-	if s.mark, err = u.licences().Mark(s.Repository); errors.As(err, &damaged) {
-		s.damaged = append(s.damaged, err)
-	} else if err != nil {
-		return s, err
-	}
+	// What is damaged is told, and mended, at the start of each run. Here an ID
+	// or licence that cannot be read is none, and a mark is used.
+	s.Agent, _ = u.licences().AgentID()
+	s.mark, _ = u.licences().Mark(s.Repository)
 	s.mark = s.mark.Settle(st.Good)
 	s.Left = s.mark.Used == 0
-	docs, errs := u.licences().Licences()
-	s.damaged = append(s.damaged, errs...)
+	docs, _ := u.licences().Licences()
 	terms, err := licenceTerms(view)
 	if trust.KindOf(err) == trust.NotStored {
 		s.State = licence.Unknown
@@ -190,9 +184,6 @@ func (u *Updater) tellLicence(s *survey) {
 	l := s.licence
 	if l.State == licence.NotRequired {
 		return
-	}
-	for _, err := range l.damaged {
-		u.emit(event.StateDamaged, "error", err.Error())
 	}
 	fields := []string{"agent", l.Agent}
 	if l.Licence != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -325,4 +326,34 @@ func TestWhatIsInstalledIsRepairedWithoutALicence(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 	w.expect("other", 1)
+}
+
+func TestDamageGivesNoUpdateAndIsToldOnce(t *testing.T) {
+	w := newLicensedWorld(t)
+	w.publish("list", records(1, 300))
+	w.update(updater.Updated)
+	w.license(time.Now().AddDate(1, 0, 0))
+	w.publish("list", records(2, 300))
+	files, err := filepath.Glob(filepath.Join(w.dir, "state/licence/*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	marks, err := filepath.Glob(filepath.Join(w.dir, "state/licence/marks/*.json"))
+	if err != nil || len(marks) != 1 {
+		t.Fatalf("%v, %v", marks, err)
+	}
+	for _, path := range append(files, marks...) {
+		if err := os.Truncate(path, 50); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.refused(event.LicenceMissing)
+	if n := len(slices.DeleteFunc(slices.Clone(w.events), func(c event.Code) bool { return c != event.StateDamaged })); n != 2 {
+		t.Errorf("damage was told %d times: %v", n, w.events)
+	}
+	w.refused(event.LicenceMissing)
+	if w.saw(event.StateDamaged) {
+		t.Error("it was told again")
+	}
+	w.expect("list", 1)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -70,29 +71,81 @@ func (s Store) MakeAgentID() (damaged, err error) {
 }
 
 // Licences reads the licences that are kept. Files that are none are passed
-// over and told by errs.
+// over, and told by errs.
 func (s Store) Licences() (docs []*Document, errs []error) {
-	entries, err := os.ReadDir(s.licences())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := idsIn(s.licences(), idForm)
+	if err != nil {
 		return nil, []error{err}
 	}
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || !idForm.MatchString(name) {
-			continue
-		}
-		data, err := readBounded(filepath.Join(s.licences(), e.Name()))
-		var d *Document
-		if err == nil {
-			d, err = Parse(data)
-		}
+	for _, name := range names {
+		d, err := s.licence(name)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(s.licences(), e.Name()), err))
+			errs = append(errs, err)
 			continue
 		}
 		docs = append(docs, d)
 	}
 	return docs, errs
+}
+
+func (s Store) licence(id string) (*Document, error) {
+	path := filepath.Join(s.licences(), id+".json")
+	data, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	return d, nil
+}
+
+// idsIn lists the files ID.json in dir by their IDs.
+func idsIn(dir string, form *regexp.Regexp) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var ids []string
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), ".json"); ok && form.MatchString(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
+}
+
+// Mend puts damaged licences aside, under the name ID.json.damaged, and makes
+// damaged marks whole ones that are used. It gives what it found.
+func (s Store) Mend() []error {
+	ids, err := idsIn(s.licences(), idForm)
+	found := []error{err}
+	for _, id := range ids {
+		_, err := s.licence(id)
+		if err == nil {
+			continue
+		}
+		found = append(found, err)
+		var unread *fs.PathError
+		if !errors.As(err, &unread) {
+			path := filepath.Join(s.licences(), id+".json")
+			found = append(found, s.Disk.Rename(path, path+".damaged"))
+		}
+	}
+	repositories, err := idsIn(s.marks(), repositoryForm)
+	found = append(found, err)
+	for _, r := range repositories {
+		m, err := s.Mark(r)
+		if err != nil {
+			found = append(found, err)
+			var unread *fs.PathError
+			if !errors.As(err, &unread) {
+				found = append(found, s.SaveMark(r, m))
+			}
+		}
+	}
+	return slices.DeleteFunc(found, func(err error) bool { return err == nil })
 }
 
 // Add keeps a licence. The caller has verified it.
@@ -118,17 +171,8 @@ func (s Store) Add(id string, data []byte) error {
 	return nil
 }
 
-// DamagedMark says that a mark is there and cannot be read: it counts as used.
-type DamagedMark struct {
-	Path string
-	Err  error
-}
-
-func (e *DamagedMark) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Path, e.Err) }
-func (e *DamagedMark) Unwrap() error { return e.Err }
-
-// Mark reads the mark of a repository; none is a free one. With a
-// [*DamagedMark] comes one that is used.
+// Mark reads the mark of a repository; none is a free one. With an error, that
+// it cannot be read, comes one that is used.
 func (s Store) Mark(repository string) (Mark, error) {
 	free := Mark{Format: markFormat}
 	path := filepath.Join(s.marks(), repository+".json")
@@ -141,7 +185,7 @@ func (s Store) Mark(repository string) (Mark, error) {
 		m, err = unseal(data)
 	}
 	if err != nil {
-		return Mark{Format: markFormat, Used: 1}, &DamagedMark{path, err}
+		return Mark{Format: markFormat, Used: 1}, fmt.Errorf("%s is damaged: %w", path, err)
 	}
 	return m, nil
 }
@@ -167,15 +211,9 @@ func (s Store) SaveMark(repository string, m Mark) error {
 // cannot be read count as used and stay as they are.
 func (s Store) Settle(good int, at time.Time) error {
 	errs := []error{s.Disk.Reap(s.licences()), s.Disk.Reap(s.marks())}
-	entries, err := os.ReadDir(s.marks())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
-	}
-	for _, e := range entries {
-		repository, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || !repositoryForm.MatchString(repository) {
-			continue
-		}
+	repositories, err := idsIn(s.marks(), repositoryForm)
+	errs = append(errs, err)
+	for _, repository := range repositories {
 		m, err := s.Mark(repository)
 		if err != nil || m.Pending == 0 {
 			continue
