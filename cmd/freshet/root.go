@@ -62,7 +62,7 @@ func rootCommand(o *options) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		agentCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
-		taskCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
+		taskCommand(o), licenceCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
 	return root
 }
