@@ -46,7 +46,7 @@ func TestFolderGivesItsFiles(t *testing.T) {
 	if data, err := io.ReadAll(r); err != nil || string(data) != blob[5:] {
 		t.Errorf("%q, %v", data, err)
 	}
-	if n := f.Count.Numbers(); n.Requests != 3 || n.BodyBytes != 15 {
+	if n := f.Count.Numbers(); n.Requests != 3 || n.BodyBytes != 55 { // twice the whole and once a part
 		t.Errorf("counted %+v", n)
 	}
 }
