@@ -160,6 +160,9 @@ func (u *Updater) applyMiddle(ctx context.Context, old *oldImage, path string, j
 		return nil, &contentError{fmt.Errorf("no index names the image of version %d", j.steps[i].To)}
 	}
 	tmp := filepath.Join(u.tmp(), fmt.Sprintf("%s-%d.image", j.name, want.Version))
+	if err := u.Disk.Do("open", tmp); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
@@ -178,6 +181,9 @@ func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path stri
 	m := j.manifest
 	tmp := filepath.Join(u.tmp(), j.name+"-"+m.Dir()+".build")
 	if err := u.Disk.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := u.Disk.Do("mkdir", tmp); err != nil {
 		return err
 	}
 	if err := os.Mkdir(tmp, 0o755); err != nil {
