@@ -9,8 +9,8 @@ import (
 // bundleBlobs lists what a bundle holds of a base. From any version (from 0)
 // that is the full image, the deltas to the newest version and checkpoint, and
 // those to older checkpoints as far as they are no larger together than the
-// full image. From a given version it is what leads from there and later,
-// without the full image.
+// full image. From a given version it is what leads from there and later; the
+// full image only where it is no larger than that, since agents may prefer it.
 func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, error) {
 	if from >= m.Version {
 		return nil, nil
@@ -22,7 +22,7 @@ func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, e
 	}
 	if m.Index == nil {
 		way.deltas(m.Version, m.Deltas)
-		return way.blobs, way.check(m)
+		return way.done(m)
 	}
 	h, x, err := r.history(m)
 	if err != nil {
@@ -45,7 +45,7 @@ func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, e
 		}
 		way.far(c, far)
 	}
-	return way.blobs, way.check(m)
+	return way.done(m)
 }
 
 // wayOut gathers the blobs that lead from a version on.
@@ -86,11 +86,22 @@ func (w *wayOut) far(c bases.Checkpoint, x *bases.FarIndex) {
 	w.deltas(c.Version, x.Deltas)
 }
 
-// check refuses a bundle that the version asked for cannot begin at.
-func (w *wayOut) check(m *bases.Manifest) error {
-	if w.from == 0 || w.reached[w.from] {
-		return nil
+// done gives the blobs, and refuses a bundle that the version asked for cannot
+// begin at.
+func (w *wayOut) done(m *bases.Manifest) ([]bases.Blob, error) {
+	if w.from == 0 {
+		return w.blobs, nil
 	}
-	return refuse("leave --from away: the bundle then has the full image",
+	var size int64
+	for _, b := range w.blobs {
+		size += b.Size
+	}
+	if m.Full.Size <= size {
+		return append(w.blobs, m.Full), nil
+	}
+	if w.reached[w.from] {
+		return w.blobs, nil
+	}
+	return nil, refuse("leave --from away: the bundle then has the full image",
 		"no deltas lead from version %d of base %s to version %d", w.from, m.Name, m.Version)
 }
