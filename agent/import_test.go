@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -151,6 +153,62 @@ func TestWhatAnImportSaysOfItsBundle(t *testing.T) {
 			err := s.Do(t.Context(), http.MethodPost, "/v1/import", api.Import{Path: row.path}, nil)
 			if codeOf(err) != row.want {
 				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// An endpoint further behind than any delta to the newest version goes by way
+// of a checkpoint, with a bundle of deltas alone and with a whole one.
+func TestABundleLeadsFromFarBehind(t *testing.T) {
+	const newest = 27 // deltas lead to it from the 24 versions before; 25 is a checkpoint
+	w := newWorld(t)
+	var all []string
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		all = append(all, fmt.Sprintf("%08x.example", random.Uint32()))
+	}
+	for n := 1; n <= newest; n++ {
+		last := n
+		if 1 < n && n < newest { // images that come back share their deltas
+			last = 2 + n%2
+		}
+		w.publish(append(all, fmt.Sprintf("version-%d.example", last))...)
+		if n == 1 {
+			w.start().settled().stop()
+		}
+	}
+	w.offline()
+	first := filepath.Join(w.dir, "first")
+	if err := os.Rename(w.stateDir(), first); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]publish.Bundle{"deltas alone": {From: 1}, "whole": {}} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.RemoveAll(w.stateDir()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(w.stateDir(), os.DirFS(first)); err != nil {
+				t.Fatal(err)
+			}
+			b.Out = filepath.Join(t.TempDir(), "b.zip")
+			if _, err := w.repo.Bundle(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			s := w.start()
+			defer s.stop()
+			w.eventually("the import begins", func() bool {
+				return s.Do(t.Context(), http.MethodPost, "/v1/import", api.Import{Path: b.Out}, nil) == nil
+			})
+			res := s.result(api.TaskUpdate)
+			if res.Outcome != api.Updated || res.Bases[0].From != 1 || res.Bases[0].To != newest {
+				t.Fatalf("%+v", res)
+			}
+			if c := res.Bases[0]; c.Bytes == 0 || c.Bytes >= c.Full {
+				t.Errorf("%d bytes where the full image has %d", c.Bytes, c.Full)
+			}
+			if n := s.events(event.DeltaFailed) + s.events(event.SourceDamaged); n > 0 {
+				t.Errorf("%d events of trouble", n)
 			}
 		})
 	}

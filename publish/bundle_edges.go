@@ -62,7 +62,9 @@ func (w *wayOut) deltas(to int64, deltas []bases.Delta) {
 		if d.From < w.from {
 			continue
 		}
-		w.blobs = append(w.blobs, d.Blob)
+		if !slices.Contains(w.blobs, d.Blob) { // versions with one image share them
+			w.blobs = append(w.blobs, d.Blob)
+		}
 		if w.reached[to] {
 			w.reached[d.From] = true
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,34 @@ func TestAnArchiveHasWhatAFolderHas(t *testing.T) {
 		if err != nil || string(got) != string(want) {
 			t.Errorf("%s: %v", e.Name(), err)
 		}
+	}
+}
+
+func TestABundleOfDeltasHasWhatLeadsOn(t *testing.T) {
+	r := newRepo(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for range 2000 {
+		fmt.Fprintf(&b, "%08x.example\n", random.Uint32())
+	}
+	for n := int64(5); n <= 7; n++ {
+		put(t, r, "hosts", b.String()+fmt.Sprintf("version-%d.example\n", n), func(rel *publish.Release) { rel.Version = n })
+	}
+	m := manifest(t, r, "hosts")
+	for from, want := range map[int64][]bool{0: {true, true, true}, 5: {false, true, true}, 6: {false, true, false}} {
+		out := filepath.Join(t.TempDir(), "b")
+		if _, err := r.Bundle(t.Context(), publish.Bundle{Out: out, From: from}); err != nil {
+			t.Fatal(err)
+		}
+		for i, blob := range []string{m.Full.Path(), m.Deltas[0].Path(), m.Deltas[1].Path()} {
+			if _, err := os.Stat(filepath.Join(out, blob)); (err == nil) != want[i] {
+				t.Errorf("from %d: blob %d: %v", from, i, err)
+			}
+		}
+	}
+	_, err := r.Bundle(t.Context(), publish.Bundle{Out: filepath.Join(t.TempDir(), "b"), From: 3})
+	if err == nil || !strings.Contains(err.Error(), "no deltas lead from version 3 of base hosts to version 7") {
+		t.Errorf("error %v", err)
 	}
 }
 
