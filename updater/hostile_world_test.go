@@ -67,6 +67,7 @@ type attack struct {
 	now          func() time.Time // the endpoint's clock
 	log          []event.Event    // of the last run
 	settings     func(*source.HTTP)
+	why          string          // "": on schedule
 	engine       *modules.Engine // of the base; nil: none
 	fresh        bool            // nothing is installed yet
 }
@@ -182,9 +183,13 @@ func (a *attack) run(mirrors ...*mirror) updater.Result {
 			u.Sources = append(u.Sources, s)
 		}
 	})
+	why := a.why
+	if why == "" {
+		why = updater.OnSchedule
+	}
 	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
 	defer cancel()
-	res := u.Run(ctx, updater.OnSchedule, func(updater.Progress) { a.protected() })
+	res := u.Run(ctx, why, func(updater.Progress) { a.protected() })
 	a.check()
 	return res
 }
