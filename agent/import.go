@@ -50,8 +50,17 @@ func (a *Agent) importFrom(path string) (api.Started, error) {
 // alone is f with the folder or archive at path for its only source.
 func (f *inForce) alone(path string) *inForce {
 	only := *f
-	only.sources = []source.Source{source.Local(path, f.count)}
+	only.sources = []source.Source{local(path, f.count)}
 	return &only
+}
+
+// local is the source at path. By its name an archive is known as one before the
+// stick that holds it is mounted.
+func local(path string, count *source.Counter) source.Source {
+	if st, err := os.Stat(path); isZip(path) && (err != nil || !st.IsDir()) {
+		return &source.Archive{Path: path, Count: count}
+	}
+	return source.Local(path, count)
 }
 
 // importer is what an import adds to a run of the update task.

@@ -99,6 +99,18 @@ func TestTheWatchedFolderFollowsTheSettings(t *testing.T) {
 	w.eventually("the bundle is installed", func() bool { return len(s.status().Bases) == 1 })
 }
 
+func TestABundleAmongTheSourcesMayComeLater(t *testing.T) {
+	w := newWorld(t)
+	w.publish("a.example", "b.example")
+	path := filepath.Join(w.dir, "later.zip")
+	w.write("freshet.yaml", fmt.Sprintf("version: 1\nsources: [{url: %s}]\nroot: %s\n", path, filepath.Join(w.repo.Dir, "metadata", "1.root.json")))
+	s := w.start().settled()
+	w.bundle(path)
+	if res := s.run(api.TaskUpdate); res.Outcome != api.Updated || res.Source != path {
+		t.Errorf("%+v", res)
+	}
+}
+
 func TestWhatAnImportSaysOfItsBundle(t *testing.T) {
 	w := newWorld(t)
 	w.publish("a.example", "b.example")

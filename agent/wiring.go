@@ -108,7 +108,7 @@ func (a *Agent) wire(s *settings.Settings) *inForce {
 	f := &inForce{settings: s, count: &source.Counter{}}
 	for _, src := range s.Sources {
 		if dir, ok := src.Folder(); ok {
-			f.sources = append(f.sources, source.Local(dir, f.count))
+			f.sources = append(f.sources, local(dir, f.count))
 			continue
 		}
 		f.sources = append(f.sources, &source.HTTP{
