@@ -147,6 +147,13 @@ func (p *press) kill(m *crashtest.Model) *crashtest.Model {
 	return k
 }
 
+// end is the end of a model and of its folder.
+func (p *press) end(m *crashtest.Model) {
+	p.t.Helper()
+	m.Close()
+	p.must(os.RemoveAll(m.Dir))
+}
+
 // stop does the job on m, which stands at the publisher's path, until its n-th
 // disk step, and gives what a kill then leaves; nil where it ended before.
 func (p *press) stop(what string, m *crashtest.Model, j job, n int) (killed *crashtest.Model, step string) {
@@ -248,7 +255,7 @@ func TestPowerCutAtAnyStepOfAPublisher(t *testing.T) {
 				if q.chance(6) {
 					twice += q.again(step, killed, j)
 				}
-				killed.Close()
+				q.end(killed)
 			}
 			t.Logf("%d steps, stopped again %d times, %d clones", steps, twice, q.clones)
 			if steps < 3 {
@@ -292,7 +299,7 @@ func (p *press) again(what string, killed *crashtest.Model, j job) int {
 			return m - 1
 		}
 		p.cut(step+", then a power cut", second, nil, j)
-		second.Close()
+		p.end(second)
 		if !soak {
 			return m
 		}
