@@ -35,6 +35,9 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 	if rel.Shrink != "" {
 		m.Notes = strings.TrimSpace(m.Notes + "\n\nSmaller on purpose: " + rel.Shrink)
 	}
+	if rel.Growth != "" {
+		m.Notes = strings.TrimSpace(m.Notes + "\n\nLarger on purpose: " + rel.Growth)
+	}
 	if rel.has(m, before) {
 		return nil, nil, nil
 	}
@@ -133,15 +136,23 @@ func (rel Release) check(m, before *bases.Manifest, now time.Time, count bases.C
 		return refuse("check what wrote it; --min-records, --must-have and --must-lack change what is asked of it",
 			"%s must not be published: %v", rel.Path, err)
 	}
-	if rel.Shrink != "" || before == nil {
+	if before == nil {
 		return nil
 	}
-	return checkShrinkage(m, before)
+	return rel.checkSize(m, before)
 }
 
-// checkShrinkage refuses a version of less than half the records or bytes of
-// the one before.
-func checkShrinkage(m, before *bases.Manifest) error {
+// A version is out of proportion to the one before if it has less than half or
+// more than five times of its records or bytes. Lists of under 1,000 records
+// may grow as they like.
+const (
+	maxGrowth  = 5
+	smallBase  = 1000
+	growthHint = "check what wrote it; if it is right, say why with --allow-growth REASON"
+	shrinkHint = "check what wrote it; if it is right, say why with --allow-shrink REASON"
+)
+
+func (rel Release) checkSize(m, before *bases.Manifest) error {
 	for _, c := range []struct {
 		what     string
 		old, new int64
@@ -149,10 +160,16 @@ func checkShrinkage(m, before *bases.Manifest) error {
 		{"records", before.Records, m.Records},
 		{"bytes", before.Image.Size, m.Image.Size},
 	} {
-		if c.new*2 < c.old {
-			return refuse("check what wrote it; if it is right, say why with --allow-shrink REASON",
-				"it has %d %s where version %d has %d", c.new, c.what, before.Version, c.old)
+		hint := ""
+		switch {
+		case rel.Shrink == "" && c.new*2 < c.old:
+			hint = shrinkHint
+		case rel.Growth == "" && c.new/maxGrowth > c.old && before.Records >= smallBase:
+			hint = growthHint
+		default:
+			continue
 		}
+		return refuse(hint, "it has %d %s where version %d has %d", c.new, c.what, before.Version, c.old)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Release struct {
 	Published time.Time // zero: now
 	Every     time.Duration
 	Shrink    string // why it may be much smaller than the version before
+	Growth    string // why it may be much larger
 	Notes     string
 
 	MinRecords int64    // 0: as before

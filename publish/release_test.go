@@ -95,6 +95,8 @@ func TestPublishRefuses(t *testing.T) {
 		{"an empty file", "", "is empty", nil},
 		{"a file of comments alone", "# nothing\n\n", "no records", nil},
 		{"less than half of the records", lines(0, 500), "500 records where version 3 has 1001", nil},
+		{"ten times the records", lines(0, 10010), "--allow-growth", nil},
+		{"ten times the bytes", strings.Repeat(strings.Repeat("x", 170)+"\n", 1001), "bytes where version 3 has", nil},
 		{"less than half of the bytes", strings.Repeat("x\n", 1001), "bytes where version 3 has", nil},
 		{"fewer records than the floor", ten(9), "floor is 5000", func(r *publish.Release) { r.MinRecords = 5000 }},
 		{"fewer records than the floor, shrunk on purpose", lines(0, 10), "floor is 900", func(r *publish.Release) { r.Shrink, r.MinRecords = "cleaned", 900 }},
@@ -141,6 +143,8 @@ func TestPublishAccepts(t *testing.T) {
 		{"a publication 5 minutes ahead", ten(9), func(r *publish.Release) { r.Published = now.Add(5 * time.Minute) }},
 		{"a publication at the time of the last one", ten(9), func(r *publish.Release) { r.Published = now }},
 		{"a version far above the last", ten(9), func(r *publish.Release) { r.Version = 20260501 }},
+		{"five times the records", lines(0, 5005), func(*publish.Release) {}},
+		{"a large version for a reason", lines(0, 10010), func(r *publish.Release) { r.Growth = "two lists became one" }},
 		{"a small version for a reason", lines(0, 1), func(r *publish.Release) { r.Shrink = "split in two" }},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -28,7 +28,8 @@ Content that the newest version has already, with the same checks and notes, is
 published again, as a sign of life, only once --every has passed.
 
 The floor of records and the samples are remembered from version to version.
-What is refused (empty, below the floor, less than half of the version before)
+What is refused (empty, below the floor, less than half or more than five times of the
+version before)
 changes nothing.`,
 		Example: `  freshet-publish base /srv/repo domains /var/lib/feed/domains.txt
   freshet-publish base /srv/repo domains domains.txt --min-records 100000 --must-have evil.example
@@ -43,6 +44,7 @@ changes nothing.`,
 	f.Int64Var(&rel.MinRecords, "min-records", 0, "fewest records that it may have (default as before)")
 	f.StringArrayVar(&rel.MustHave, "must-have", nil, "record that must be in it; may be repeated; \"\" alone empties the list")
 	f.StringArrayVar(&rel.MustLack, "must-lack", nil, "record that must not be in it; may be repeated; \"\" alone empties the list")
+	f.StringVar(&rel.Growth, "allow-growth", "", "reason why it is more than five times as large as before; goes into the notes")
 	f.StringVar(&rel.Shrink, "allow-shrink", "", "reason why it is much smaller than before; goes into the notes")
 	f.StringVar(&notes, "notes", "", "file with release notes")
 	a.keysFlag(c)
