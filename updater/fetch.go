@@ -74,7 +74,7 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 			notContent = true
 		}
 	}
-	err := errors.Join(errs...)
+	err := inOneLine(errs)
 	if notContent {
 		return "", err
 	}
@@ -161,6 +161,9 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	_, err = io.CopyBuffer(w, io.LimitReader(body, b.Size-start), make([]byte, 64<<10))
 	if w.err != nil {
 		err = &localError{w.err}
+	}
+	if err != nil && w.err == nil {
+		err = fmt.Errorf("%s from %s broke off after %d of %d bytes, and is resumed there: %w", b.Path(), s.Name(), w.at, b.Size, err)
 	}
 	return start > 0, err
 }

@@ -3,7 +3,6 @@ package updater
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -228,7 +227,7 @@ func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, 
 		u.sourceGave(s, err)
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, inOneLine(errs)
 }
 
 // named fetches a file of known hash, whose size is bounded as a manifest's.
@@ -245,7 +244,7 @@ func (u *Updater) named(ctx context.Context, path string, want [sha256.Size]byte
 		u.sourceGave(s, err)
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, inOneLine(errs)
 }
 
 // sourcesFrom lists the sources with first in front.

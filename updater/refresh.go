@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -71,7 +72,19 @@ func (u *Updater) refresh(ctx context.Context) (*offer, error) {
 	if best != nil {
 		return best, nil
 	}
-	return nil, errors.Join(errs...)
+	return nil, inOneLine(errs)
+}
+
+// inOneLine joins errors as errors.Join does, for people.
+func inOneLine(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	err := errs[0]
+	for _, e := range errs[1:] {
+		err = fmt.Errorf("%w; %w", err, e)
+	}
+	return err
 }
 
 // old says whether an offer was signed so long ago that its source may be
@@ -208,7 +221,7 @@ func (u *Updater) offered(ctx context.Context, o *offer) error {
 		t, err := o.view.Target(ctx, fetcher{o.source}, bases.TargetPath(name))
 		switch {
 		case trust.KindOf(err) == trust.NoTarget:
-			o.missing[name] = fmt.Errorf("the repository has no base %q", name)
+			o.missing[name] = &unknownError{name, u.offers(ctx, o)}
 		case err != nil:
 			return err
 		case t.Role != "bases":
@@ -218,6 +231,33 @@ func (u *Updater) offered(ctx context.Context, o *offer) error {
 		}
 	}
 	return nil
+}
+
+// unknownError says that the settings name a base that is not offered. That is
+// no failure of an update, and no retry mends it.
+type unknownError struct {
+	name   string
+	offers []string
+}
+
+func (e *unknownError) Error() string {
+	return fmt.Sprintf("the repository has no base %q (it has %s): mend bases in the settings", e.name, strings.Join(e.offers, ", "))
+}
+
+// offers names the first bases that are offered, for a person to choose from.
+func (u *Updater) offers(ctx context.Context, o *offer) []string {
+	const most = 10
+	list, _ := o.view.List(ctx, fetcher{o.source}, "bases") // none: the text says less
+	var names []string
+	for _, t := range list {
+		if name, ok := baseOf(t.Path); ok && len(names) < most {
+			names = append(names, name)
+		}
+	}
+	if len(list) > most {
+		names = append(names, "…")
+	}
+	return names
 }
 
 var targetForm = regexp.MustCompile(`^bases/([a-z0-9-]{1,64})\.json$`)

@@ -101,7 +101,11 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err != nil {
+		var unknown *unknownError
+		if errors.As(err, &unknown) {
+			change.Error, change.Unknown = err.Error(), true
+			u.emit(event.BaseUnknown, "base", j.name, "error", err.Error())
+		} else if err != nil {
 			change.Error = err.Error()
 			res.RetryAfter = max(res.RetryAfter, retryAfter(err))
 			u.baseFailed(s, j, err)
@@ -237,6 +241,7 @@ func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) erro
 	}
 	for _, name := range s.drop {
 		text = append(text, name+" removed, as it is no longer wanted")
+		u.notes = append(u.notes, name+" was removed: the settings do not name it any more; files delivered into an engine's folder stay there")
 	}
 	u.emit(event.BasesUpdated, "bases", strings.Join(text, ", "))
 	return u.prune(st)
@@ -289,9 +294,10 @@ func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation
 func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 	good, failed := 0, []string{}
 	for _, c := range res.Bases {
-		if c.Error == "" {
+		switch {
+		case c.Error == "":
 			good++
-		} else {
+		case !c.Unknown || u.empty(): // with nothing installed it is all that there is to tell
 			failed = append(failed, c.Name+": "+c.Error)
 		}
 	}
@@ -323,6 +329,12 @@ func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 		return
 	}
 	u.emit(event.UpdateFinished, "result", res.Outcome, "bytes", fmt.Sprint(res.Bytes))
+}
+
+// empty says whether no base is installed.
+func (u *Updater) empty() bool {
+	_, gen, err := u.load()
+	return err == nil && len(gen.Bases) == 0
 }
 
 // numbers sums the sources' counters.

@@ -94,6 +94,8 @@ type Change struct {
 	Bytes int64  `json:"bytes"`
 	Full  int64  `json:"full_bytes"`
 	Error string `json:"error,omitempty"` // set: the version From stays in use
+
+	Unknown bool `json:"unknown,omitempty"` // the settings name it, the repository does not have it
 }
 
 // Installed is a base of the current generation.

@@ -8,6 +8,7 @@ package updater
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/semver"
@@ -53,7 +54,7 @@ const stopTime = 10 * time.Second
 // toldByResult are the events whose matter a Result has fields for.
 var toldByResult = map[event.Code]bool{
 	event.UpdateFailed: true, event.UpdateStopped: true,
-	event.BaseUpdateFailed: true, event.BaseRefused: true, event.BaseRolledBack: true,
+	event.BaseUpdateFailed: true, event.BaseUnknown: true, event.BaseRefused: true, event.BaseRolledBack: true,
 }
 
 // emit takes the event's fields as pairs of name and value.
@@ -63,7 +64,7 @@ func (u *Updater) emit(code event.Code, pairs ...string) {
 		fields[pairs[i]] = pairs[i+1]
 	}
 	e := event.New(u.Clock.Now(), code, fields)
-	if e.Severity != event.Info && !toldByResult[code] {
+	if e.Severity != event.Info && !toldByResult[code] && !slices.Contains(u.notes, e.Text) {
 		u.notes = append(u.notes, e.Text)
 	}
 	if u.Emit != nil {

@@ -358,3 +358,34 @@ func TestANewRootOfTrustIsOneOfTheSameRepository(t *testing.T) {
 		t.Errorf("repository IDs %v", ids)
 	}
 }
+
+func TestABaseThatTheRepositoryDoesNotHaveIsToldAndIsNoFailure(t *testing.T) {
+	w := newWorld(t)
+	w.publish("list", records(1, 100))
+	wanting := func(names ...string) func(*updater.Updater) {
+		return func(u *updater.Updater) { u.Bases = names }
+	}
+	res := w.update(updater.Failed, wanting("lsit"))
+	if !strings.Contains(res.Error, "it has list") {
+		t.Errorf("with nothing installed: %q", res.Error)
+	}
+	w.update(updater.Updated, wanting("list", "lsit"))
+	w.expect("list", 1)
+	res = w.update(updater.NothingNew, wanting("list", "lsit"))
+	if !w.saw(event.BaseUnknown) || len(res.Bases) != 1 || !res.Bases[0].Unknown {
+		t.Errorf("events %v, result %+v", w.events, res)
+	}
+}
+
+func TestACommandThatCannotBeRunIsNoJudgementOfTheVersion(t *testing.T) {
+	w := newWorld(t)
+	w.publish("list", records(1, 100))
+	w.update(updater.Updated)
+	w.publish("list", records(2, 100))
+	engine := &modules.Engine{Base: "list", TookCommand: []string{"/nonexistent/command"}}
+	w.update(updater.Updated, func(u *updater.Updater) { u.Engines = map[string]*modules.Engine{"list": engine} })
+	w.expect("list", 2)
+	if !w.saw(event.EngineFailed) {
+		t.Errorf("events %v", w.events)
+	}
+}

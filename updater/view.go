@@ -86,10 +86,13 @@ func (u *Updater) take(ctx context.Context, name string, g, before rollback.Gene
 	}
 	err := e.Take(ctx, u.version(name, ref, before))
 	if err != nil {
-		u.emit(event.EngineFailed, "base", name, "step", "take", "error", err.Error())
+		u.emit(event.EngineFailed, "base", name, "step", "took", "error", err.Error())
 	}
-	if errors.Is(err, modules.ErrNotRunning) {
-		return nil // it reads the current version when it starts
+	var command *modules.CommandError
+	if !errors.As(err, &command) {
+		// It does not run, or the settings are wrong: that is no judgement of
+		// the version, which it reads when it starts.
+		return nil
 	}
 	return err
 }

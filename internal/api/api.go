@@ -160,7 +160,9 @@ type Change struct {
 	To    int64  `json:"to"`
 	Bytes int64  `json:"bytes"`
 	Full  int64  `json:"full_bytes"`
-	Error string `json:"error,omitempty"` // set: the version From stays in use
+	Error string `json:"error,omitempty"`
+
+	Unknown bool `json:"unknown,omitempty"` // the settings name it, the repository does not have it // set: the version From stays in use
 }
 
 // Verify asks to read installed bases back, or to repair them; no names: all.

@@ -35,6 +35,7 @@ const (
 	SettingsLoaded           Code = "SettingsLoaded"
 	SettingsRefused          Code = "SettingsRefused"
 	EngineFailed             Code = "EngineFailed"
+	BaseUnknown              Code = "BaseUnknown"
 	DiskFull                 Code = "DiskFull"
 	ImportFailed             Code = "ImportFailed"
 	LicenceMissing           Code = "LicenceMissing"
@@ -77,7 +78,8 @@ var Table = []Kind{
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
 	{SettingsLoaded, Info, "settings loaded from {file}", ""},
 	{SettingsRefused, Error, "settings in {file} were refused, the old ones stay in force: {error}", "mend the file; freshet settings check FILE tries it"},
-	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see the command in the settings"},
+	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
+	{BaseUnknown, Warning, "{error}", "freshet settings show lists what is wanted"},
 	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space; the installed bases stay in use"},
 	{ImportFailed, Error, "import of {path} failed: {error}", "the installed bases stay in use; an expired bundle is made anew with freshet-publish bundle REPO OUT --valid 30d"},
 	{LicenceMissing, Error, "the repository asks for a licence, and there is none: {effect}", "get one from the publisher for agent {agent}, and add it with freshet licence add FILE"},
