@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/freshet/freshet/bases"
 )
 
@@ -114,14 +116,18 @@ func sameTerms(m, before *bases.Manifest) bool {
 }
 
 func (rel Release) check(m, before *bases.Manifest, now time.Time, count bases.Count) error {
+	timeHint := "check the clock, or give --published"
+	if !rel.Published.IsZero() {
+		timeHint = "check --published, or leave it away to take the time of now"
+	}
 	if ahead := m.Published.Sub(now); ahead > maxAhead {
-		return refuse("check the clock, or give --published", "the time of publication %s is %s ahead of the clock", m.Published.Format(time.RFC3339), ahead)
+		return refuse(timeHint, "the time of publication %s is %s ahead of the clock", m.Published.Format(time.RFC3339), ahead)
 	}
 	if before != nil && m.Version <= before.Version {
 		return refuse("leave --version away to take the next number", "version %d is not above version %d, the newest", m.Version, before.Version)
 	}
 	if before != nil && m.Published.Before(before.Published) {
-		return refuse("check the clock, or give --published", "the time of publication %s is before that of version %d, %s",
+		return refuse(timeHint, "the time of publication %s is before that of version %d, %s",
 			m.Published.Format(time.RFC3339), before.Version, before.Published.Format(time.RFC3339))
 	}
 	if m.Image.Kind == bases.KindFile {
@@ -157,8 +163,8 @@ func (rel Release) checkSize(m, before *bases.Manifest) error {
 		what     string
 		old, new int64
 	}{
-		{"records", before.Records, m.Records},
-		{"bytes", before.Image.Size, m.Image.Size},
+		{"record", before.Records, m.Records},
+		{"byte", before.Image.Size, m.Image.Size},
 	} {
 		hint := ""
 		switch {
@@ -169,7 +175,7 @@ func (rel Release) checkSize(m, before *bases.Manifest) error {
 		default:
 			continue
 		}
-		return refuse(hint, "it has %d %s where version %d has %d", c.new, c.what, before.Version, c.old)
+		return refuse(hint, "%s would have %s where version %d has %d", rel.Name, english.Plural(int(c.new), c.what, ""), before.Version, c.old)
 	}
 	return nil
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -37,10 +39,28 @@ func (a *app) run(work func(ctx context.Context, args []string) error) func(*cob
 func needs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return fmt.Errorf("%s takes %s, not %d arguments", c.Name(), strings.Join(names, " "), len(args))
+			takes := strings.Join(names, " ")
+			if takes == "" {
+				takes = "no arguments"
+			}
+			return fmt.Errorf("%s takes %s, not %s", c.Name(), takes, english.Plural(len(args), "argument", ""))
 		}
 		return nil
 	}
+}
+
+// noSuchCommand refuses a word that is no subcommand of c, and says which may
+// have been meant.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q", args[0])
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		text += ": is " + strings.Join(near, " or ") + " meant?"
+	}
+	return errors.New(text)
 }
 
 func (a *app) keysFlag(c *cobra.Command) {
@@ -67,8 +87,12 @@ func (a *app) print(v any, text func(w io.Writer)) error {
 	return enc.Encode(v)
 }
 
-// progress rewrites one line on a terminal, and prints plain lines to a pipe.
+// progress rewrites one line on a terminal, and prints plain lines to a pipe;
+// with --json it is silent.
 func (a *app) progress(p publish.Progress) {
+	if a.json {
+		return
+	}
 	text := p.Text
 	if p.Total > 0 {
 		text = fmt.Sprintf("%s: %d of %d", p.Text, p.Done, p.Total)

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/publish"
 )
 
@@ -20,6 +24,7 @@ const maxNotes = 64 << 10
 func (a *app) baseCommand() *cobra.Command {
 	var rel publish.Release
 	var published, notes string
+	every := "1h"
 	c := &cobra.Command{
 		Use:   "base REPO NAME PATH",
 		Short: "publish a version of a base",
@@ -28,9 +33,8 @@ Content that the newest version has already, with the same checks and notes, is
 published again, as a sign of life, only once --every has passed.
 
 The floor of records and the samples are remembered from version to version.
-What is refused (empty, below the floor, less than half or more than five times of the
-version before)
-changes nothing.`,
+Content that is empty, below the floor, or less than half or more than five
+times of the version before is refused, and nothing changes.`,
 		Example: `  freshet-publish base /srv/repo domains /var/lib/feed/domains.txt
   freshet-publish base /srv/repo domains domains.txt --min-records 100000 --must-have evil.example
   freshet-publish base /srv/repo rules ./rules --every 24h --notes notes.txt`,
@@ -39,7 +43,7 @@ changes nothing.`,
 	f := c.Flags()
 	f.Int64Var(&rel.Version, "version", 0, "number of the version (default the next)")
 	f.StringVar(&published, "published", "", "time of publication, RFC 3339 (default now)")
-	f.DurationVar(&rel.Every, "every", time.Hour, "how often the base is published")
+	f.StringVar(&every, "every", every, "how often the base is published, such as 30m, 6h or 3d")
 	f.StringVar(&rel.File, "file", "", "the file's name at the endpoint (default as before, at first that of PATH)")
 	f.Int64Var(&rel.MinRecords, "min-records", 0, "fewest records that it may have (default as before)")
 	f.StringArrayVar(&rel.MustHave, "must-have", nil, "record that must be in it; may be repeated; \"\" alone empties the list")
@@ -51,6 +55,11 @@ changes nothing.`,
 	run := a.run(func(ctx context.Context, args []string) error { return a.base(ctx, args[0], rel, notes) })
 	c.RunE = func(c *cobra.Command, args []string) error {
 		rel.Name, rel.Path = args[1], args[2]
+		often, err := settings.ParseDuration(every)
+		if err != nil {
+			return fmt.Errorf("--every: %w", err)
+		}
+		rel.Every = time.Duration(often)
 		switch {
 		case c.Flags().Changed("version") && rel.Version < 1:
 			return errors.New("--version: versions begin with 1")
@@ -58,6 +67,10 @@ changes nothing.`,
 			return errors.New("--every: give a duration above 0, such as 1h")
 		case rel.MinRecords < 0:
 			return errors.New("--min-records: give a number of 0 or more")
+		case c.Flags().Changed("allow-shrink") && strings.TrimSpace(rel.Shrink) == "":
+			return errors.New("--allow-shrink: say why it is smaller")
+		case c.Flags().Changed("allow-growth") && strings.TrimSpace(rel.Growth) == "":
+			return errors.New("--allow-growth: say why it is larger")
 		}
 		if published != "" {
 			at, err := time.Parse(time.RFC3339, published)
@@ -79,6 +92,9 @@ func (a *app) base(ctx context.Context, dir string, rel publish.Release, notes s
 		}
 		rel.Notes = text
 	}
+	if _, err := os.Stat(rel.Path); errors.Is(err, fs.ErrNotExist) {
+		return &publish.Error{Reason: err.Error(), Hint: "PATH is the file or the folder that holds the records of " + rel.Name}
+	}
 	done, err := a.repository(dir).Publish(ctx, rel)
 	if err != nil {
 		return err
@@ -89,8 +105,8 @@ func (a *app) base(ctx context.Context, dir string, rel publish.Release, notes s
 			fmt.Fprintf(w, "%s: nothing new: version %d of %s has this content\n", done.Name, done.Version, at)
 			return
 		}
-		fmt.Fprintf(w, "%s: version %d published at %s: %s records, %s bytes, full %s",
-			done.Name, done.Version, at, humanize.Comma(done.Records), humanize.Comma(done.Size), humanize.Comma(done.Full))
+		fmt.Fprintf(w, "%s: version %d published at %s: %s %s, %s bytes, full %s",
+			done.Name, done.Version, at, humanize.Comma(done.Records), english.PluralWord(int(done.Records), "record", ""), humanize.Comma(done.Size), humanize.Comma(done.Full))
 		if done.Deltas > 0 {
 			fmt.Fprintf(w, ", delta %s, deltas %d", humanize.Comma(done.Delta), done.Deltas)
 		}
@@ -108,7 +124,7 @@ func (a *app) base(ctx context.Context, dir string, rel publish.Release, notes s
 func readNotes(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("reading the notes: %w", err)
+		return "", &publish.Error{Reason: fmt.Sprintf("reading the notes: %v", err), Hint: "--notes is a file with text; --allow-shrink and --allow-growth take a reason itself"}
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxNotes+1))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/settings"
@@ -61,7 +62,7 @@ func (a *app) bundle(ctx context.Context, dir string, b publish.Bundle) error {
 		for _, base := range done.Bases {
 			fmt.Fprintln(w, base)
 		}
-		fmt.Fprintf(w, "bundle %s: %d files, %s bytes, valid until %s\n", done.Out, done.Files, humanize.Comma(done.Bytes), done.Until.Format(time.RFC3339))
+		fmt.Fprintf(w, "bundle %s: %s, %s bytes, valid until %s\n", done.Out, english.Plural(done.Files, "file", ""), humanize.Comma(done.Bytes), done.Until.Format(time.RFC3339))
 		fmt.Fprintf(w, "next: carry it to the machines; there: freshet import PATH\n")
 	})
 }

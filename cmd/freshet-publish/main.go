@@ -30,6 +30,9 @@ const (
 // has been said.
 var errPartly = errors.New("partly done")
 
+// version is set by the build.
+var version = "dev"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -79,14 +82,16 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 130 interrupted.`,
 		Example: `  freshet-publish init /srv/repo --keys /etc/freshet-keys
   freshet-publish base /srv/repo domains domains.txt
   freshet-publish serve /srv/repo --listen 127.0.0.1:8080`,
-		Args:          cobra.NoArgs,
+		Version:       version,
+		Args:          noSuchCommand,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	c.SetVersionTemplate(versionLine())
 	c.CompletionOptions.DisableDefaultCmd = true
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	c.AddCommand(a.initCommand(), a.baseCommand(), a.refreshCommand(), a.signCommand(), a.licenceCommand(),
-		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.bundleCommand(), a.serveCommand())
+		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.bundleCommand(), a.serveCommand(), a.versionCommand())
 	return c
 }

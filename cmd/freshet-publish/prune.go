@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 )
 
@@ -34,7 +35,7 @@ are kept for good.`,
 			if dry {
 				verb = "to remove"
 			}
-			fmt.Fprintf(w, "%s: %d files, %s bytes\n", verb, len(p.Files), humanize.Comma(p.Bytes))
+			fmt.Fprintf(w, "%s: %s, %s bytes\n", verb, english.Plural(len(p.Files), "file", ""), humanize.Comma(p.Bytes))
 		})
 	})
 	return c

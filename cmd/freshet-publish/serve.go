@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,11 +36,20 @@ Any static web server does the same. The first line on standard output is
 }
 
 func (a *app) serve(ctx context.Context, dir, listen string) error {
+	if _, err := os.Stat(filepath.Join(dir, "metadata", "timestamp.json")); errors.Is(err, fs.ErrNotExist) {
+		return &publish.Error{
+			Reason: dir + " is no repository: it has no metadata/timestamp.json",
+			Hint:   "freshet-publish init " + dir + " --keys DIR makes one",
+		}
+	}
 	h, err := publish.Handler(dir)
 	if err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &publish.Error{Reason: err.Error(), Hint: "choose another port with --listen; port 0 takes a free one"}
+	}
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 )
 
@@ -30,12 +31,15 @@ sha256sum -c takes in the folder REPO; what is wrong goes to standard error.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.errs, "%d files are whole, %d deltas lead where they should, %d more lead from images no longer kept\n", len(v.Files), v.Followed, v.Unproven)
+			if !a.json {
+				fmt.Fprintf(a.errs, "whole: %s; %s followed to the hash, %d more from images no longer kept\n",
+					english.Plural(len(v.Files), "file", ""), english.Plural(v.Followed, "delta", ""), v.Unproven)
+			}
 			for _, text := range v.Wrong {
 				fmt.Fprintf(a.errs, "wrong: %s\n", text)
 			}
 			if n := len(v.Wrong); n > 0 {
-				return fmt.Errorf("%d things are wrong in %s", n, args[0])
+				return fmt.Errorf("%s wrong in %s", english.Plural(n, "thing is", "things are"), args[0])
 			}
 			return nil
 		}),
