@@ -58,6 +58,7 @@ type Agent struct {
 
 	eventsMu sync.Mutex    // guards events; taken after mu, if both
 	events   *eventlog.Log // nil without the lock
+	engines  engineErrors  // guarded by eventsMu too
 
 	wake    chan struct{} // of one: the loop has something to look at
 	rewatch chan struct{} // of one: the folder of bundles may be another

@@ -43,10 +43,12 @@ func (a *Agent) closeEvents() {
 func (a *Agent) emit(code event.Code, fields map[string]string) {
 	a.eventsMu.Lock()
 	defer a.eventsMu.Unlock()
+	now := a.Clock.Now()
+	a.engines.note(now, code, fields)
 	if a.events == nil {
 		return
 	}
-	if _, err := a.events.Append(event.New(a.Clock.Now(), code, fields)); err != nil {
+	if _, err := a.events.Append(event.New(now, code, fields)); err != nil {
 		a.warn("an event was not kept", err)
 	}
 }

@@ -70,6 +70,9 @@ func (a *Agent) planAll(resume bool) {
 		if rec.Next.IsZero() && !d.atOnce {
 			rec.Next = s.after(now, rand.Float64())
 		}
+		if d.id == api.TaskUpdate && rec.Next.After(now) && a.awaited(rec.Last) {
+			rec.Next = now
+		}
 		rec.Next = s.atStart(now, rec.Next, rand.Float64())
 		if resume && d.id == api.TaskUpdate {
 			rec.Next = now

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -29,12 +31,21 @@ func (a *Agent) status() (api.Status, error) {
 	clock := a.Clock.Now()
 	j := s.judge(clock)
 	st.State, st.Why = string(j.state), s.why(j, clock, st.Update)
+	st.Missing = missing(absent(u.Bases, installed), state, st.Update.Last)
+	switch {
+	case len(st.Missing) == 0:
+	case len(installed) == 0:
+		st.Why = whyMissing(st.Missing)
+	default:
+		st.Why = joined(whyMissing(st.Missing), st.Why)
+	}
 	if len(st.Sources) == 0 {
 		st.Why = "no source is set: nothing can be updated"
 	}
 	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)
+	st.Engines = a.engineErrors(installed)
 	// What it cannot say of the licence keeps nobody from the rest.
 	st.Licence, _ = licenceOf(u)
 	return st, nil
@@ -52,6 +63,78 @@ func (s *seen) statuses(state rollback.State, now time.Time) []api.BaseStatus {
 		})
 	}
 	return all
+}
+
+// absent lists those wanted that are not installed.
+func absent(wanted []string, installed []updater.Installed) []string {
+	return slices.DeleteFunc(slices.Clone(wanted), func(name string) bool {
+		return slices.ContainsFunc(installed, func(b updater.Installed) bool { return b.Name == name })
+	})
+}
+
+// awaited says whether the settings want a base that is not installed and that
+// the last run says nothing of: they changed while no agent ran. The caller
+// holds a.mu.
+func (a *Agent) awaited(last *api.Result) bool {
+	u := a.updater(a.force)
+	installed, state, err := u.Installed()
+	if err != nil {
+		return false
+	}
+	for _, name := range absent(u.Bases, installed) {
+		tried := last != nil && slices.ContainsFunc(last.Bases, func(c api.Change) bool { return c.Name == name })
+		if !tried && heldAbove(state, updater.Installed{Name: name}) == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// missing says of absent bases what the last run does.
+func missing(names []string, state rollback.State, last *api.Result) []api.Missing {
+	var all []api.Missing
+	for _, name := range names {
+		m := api.Missing{Name: name}
+		if held := heldAbove(state, updater.Installed{Name: name}); held != "" {
+			m.Error = "held back: " + held
+		} else if last != nil {
+			m.Error = failureOf(name, last)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// failureOf is a run's error for a base, else that of a run that failed whole.
+func failureOf(name string, res *api.Result) string {
+	for _, c := range res.Bases {
+		if c.Name == name {
+			return c.Error
+		}
+	}
+	if res.Outcome == api.Failed {
+		return res.Error
+	}
+	return ""
+}
+
+func whyMissing(all []api.Missing) string {
+	var parts []string
+	for _, m := range all {
+		part := m.Name
+		if m.Error != "" {
+			part += " (" + m.Error + ")"
+		}
+		parts = append(parts, part)
+	}
+	return "not installed: " + strings.Join(parts, ", ")
+}
+
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 // heldAbove is why the newest version held back of an installed base is.

@@ -120,7 +120,7 @@ func (r record) finished(res api.Result) record {
 		r.LastSuccess = res.Ended
 	}
 	if res.Full > 0 && (res.Outcome == api.Updated || res.Outcome == api.Partly) {
-		r.Transfer = &api.Transfer{Bytes: res.Bytes, Full: res.Full}
+		r.Transfer = &api.Transfer{Bytes: res.Bytes, Full: res.Full, At: res.Ended}
 	}
 	return r
 }

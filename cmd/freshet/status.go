@@ -20,8 +20,13 @@ func statusCommand(o *options) *cobra.Command {
 		Use:   "status",
 		Short: "Say how fresh this machine is",
 		Long: `Status says how fresh the bases are, when they were updated and when they will
-be. With --check it prints one line and exits as monitoring plugins do: 0 up to
-date, 1 out of date, 2 totally out of date or without bases, 3 unknown.`,
+be. With --check it prints one line and exits as monitoring plugins do:
+  0  OK        up to date
+  1  WARNING   out of date; or up to date, but no agent runs, task 6 (Update)
+               is off, the settings file is not in force, a base that the
+               settings name is not installed, or an engine failed
+  2  CRITICAL  totally out of date, or no base is installed
+  3  UNKNOWN   the status cannot be read`,
 		Example: `  freshet status
   freshet status --json
   freshet status --check`,
@@ -74,17 +79,44 @@ func printCheck(w io.Writer, st api.Status, err error) error {
 	if st.Why != "" {
 		text += ": " + st.Why
 	}
-	if !st.Agent {
-		text += " (no agent runs)"
-		if code == 0 {
-			word, code = "WARNING", 1
-		}
+	if also := warnings(st); len(also) > 0 {
+		text += " (" + strings.Join(also, "; ") + ")"
 	}
-	fmt.Fprintf(w, "FRESHET %s - %s%s\n", word, oneLine(text), perfData(st))
+	if code == 0 && (len(warnings(st)) > 0 || len(st.Missing) > 0) {
+		word, code = "WARNING", 1
+	}
+	// What follows a bar is read as performance data.
+	text = strings.ReplaceAll(oneLine(text), "|", "/")
+	fmt.Fprintf(w, "FRESHET %s - %s%s\n", word, text, perfData(st))
 	if code == 0 {
 		return nil
 	}
 	return code
+}
+
+// warnings are those that neither the state nor its reason tells.
+func warnings(st api.Status) []string {
+	var all []string
+	if !st.Agent {
+		all = append(all, "no agent runs")
+	}
+	if !st.Update.Enabled {
+		all = append(all, "task 6 (Update) is off")
+	}
+	if st.Refused != "" {
+		all = append(all, refusedNote(st))
+	}
+	return append(all, engineNotes(st)...)
+}
+
+func refusedNote(st api.Status) string { return "the settings file is not in force: " + st.Refused }
+
+func engineNotes(st api.Status) []string {
+	var all []string
+	for _, e := range st.Engines {
+		all = append(all, fmt.Sprintf("engine of %s: %s failed at %s: %s", e.Base, e.Step, stamp(e.At), e.Error))
+	}
+	return all
 }
 
 func perfData(st api.Status) string {
@@ -103,9 +135,9 @@ func printStatus(w io.Writer, st api.Status) {
 	for _, note := range notes(st) {
 		fmt.Fprintf(w, "  %s\n", oneLine(note))
 	}
-	if len(st.Bases) > 0 {
+	if len(st.Bases)+len(st.Missing) > 0 {
 		fmt.Fprintln(w)
-		printBases(w, st.Bases)
+		printBases(w, st.Bases, st.Missing...)
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -131,6 +163,9 @@ func headline(st api.Status) string {
 	if st.State == "without databases" {
 		return "running without databases"
 	}
+	if len(st.Missing) > 0 {
+		return "bases are " + st.State + ", but not all are installed"
+	}
 	return "bases are " + st.State
 }
 
@@ -150,12 +185,12 @@ func notes(st api.Status) []string {
 	}
 	all = append(all, licenceNotes(st)...)
 	if st.Refused != "" {
-		all = append(all, "the settings file is not in force: "+st.Refused)
+		all = append(all, refusedNote(st))
 	}
-	return all
+	return append(all, engineNotes(st)...)
 }
 
-func printBases(w io.Writer, all []api.BaseStatus) {
+func printBases(w io.Writer, all []api.BaseStatus, missing ...api.Missing) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BASE\tVERSION\tPUBLISHED\tAGE\tSTATE\tRECORDS\tSIZE")
 	for _, b := range all {
@@ -164,6 +199,13 @@ func printBases(w io.Writer, all []api.BaseStatus) {
 			age = "-" + age
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", b.Name, b.Version, stamp(b.Published), age, b.State, count(b.Records), size(b.Size))
+	}
+	for _, m := range missing {
+		state := "not installed"
+		if m.Error != "" {
+			state += ": " + m.Error
+		}
+		fmt.Fprintf(t, "%s\t-\t-\t-\t%s\n", oneLine(m.Name), oneLine(state))
 	}
 	t.Flush()
 }
@@ -183,9 +225,7 @@ func printUpdate(w io.Writer, st api.Status) {
 			fmt.Fprintf(w, "  from:\t%s\n", oneLine(u.Last.Source))
 		}
 	}
-	if u.LastBytes != nil {
-		fmt.Fprintf(w, "  fetched:\t%s\n", instead(u.LastBytes.Bytes, u.LastBytes.Full))
-	}
+	printTransfer(w, u)
 	switch {
 	case u.Running:
 		fmt.Fprint(w, "next update:\trunning now\n")
@@ -195,5 +235,20 @@ func printUpdate(w io.Writer, st api.Status) {
 		fmt.Fprintf(w, "next update:\t%s (%s)\n", stamp(u.Next), ago(st.Now, u.Next))
 	case !st.Agent:
 		fmt.Fprint(w, "next update:\twhen the agent runs again\n")
+	}
+}
+
+// printTransfer shows the last run that changed a base, which need not be the
+// last run.
+func printTransfer(w io.Writer, u api.Task) {
+	t := u.LastBytes
+	switch {
+	case t == nil:
+	case t.At.IsZero(): // kept by a version that noted no time
+		fmt.Fprintf(w, "last change:\t%s\n", instead(t.Bytes, t.Full))
+	case u.Last != nil && t.At.Equal(u.Last.Ended):
+		fmt.Fprintf(w, "  fetched:\t%s\n", instead(t.Bytes, t.Full))
+	default:
+		fmt.Fprintf(w, "last change:\t%s: %s\n", stamp(t.At), instead(t.Bytes, t.Full))
 	}
 }

@@ -31,6 +31,7 @@ type Status struct {
 	Now        time.Time    `json:"now"` // what ages are counted to: the clock, or SignedAt if that is later
 	SignedAt   time.Time    `json:"signed_at,omitzero"`
 	Bases      []BaseStatus `json:"bases"`
+	Missing    []Missing    `json:"missing,omitempty"` // wanted by the settings' bases, and not installed
 	Update     Task         `json:"update"`
 	Generation int          `json:"generation"` // 0: none yet
 	Trial      bool         `json:"trial"`      // the current generation is not confirmed yet
@@ -39,6 +40,24 @@ type Status struct {
 	Licence    *Licence     `json:"licence,omitempty"` // nil: not known, as without a root of trust
 	Settings   string       `json:"settings,omitempty"`
 	Refused    string       `json:"settings_refused,omitempty"` // why the file as it is now is not in force
+
+	// Engines is what engines failed at since the last update began. It is
+	// known to a running agent alone.
+	Engines []EngineError `json:"engine_errors,omitempty"`
+}
+
+// Missing is a base that is wanted and not installed.
+type Missing struct {
+	Name  string `json:"name"`
+	Error string `json:"error,omitempty"` // of the last run; "": none has tried yet
+}
+
+// EngineError is why an engine may not use the installed version of its base.
+type EngineError struct {
+	Base  string    `json:"base"`
+	Step  string    `json:"step"` // "deliver" or "take"
+	Error string    `json:"error"`
+	At    time.Time `json:"at"`
 }
 
 // BaseStatus is an installed base.
@@ -85,8 +104,9 @@ type Task struct {
 
 // Transfer compares what was fetched with what the full images would have cost.
 type Transfer struct {
-	Bytes int64 `json:"bytes"`
-	Full  int64 `json:"full_bytes"`
+	Bytes int64     `json:"bytes"`
+	Full  int64     `json:"full_bytes"`
+	At    time.Time `json:"at,omitzero"` // the end of the run
 }
 
 // TaskChange sets a task's schedule; nil leaves a field as it is.
