@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/api"
@@ -82,6 +84,9 @@ func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
 		}
 	}
 	damaged := 0
+	if len(out.Bases) == 0 {
+		fmt.Fprintln(os.Stderr, "no base is installed")
+	}
 	for _, v := range out.Bases {
 		text := "whole"
 		if v.Repaired {
@@ -96,7 +101,7 @@ func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
 		}
 	}
 	if damaged > 0 {
-		return &api.Error{Code: api.RunFailed, Text: fmt.Sprintf("%d of %d bases are damaged", damaged, len(out.Bases)), Hint: "freshet bases repair fetches them anew"}
+		return &api.Error{Code: api.RunFailed, Text: fmt.Sprintf("damaged: %d of %s", damaged, english.Plural(len(out.Bases), "base", "")), Hint: "freshet bases repair fetches them anew"}
 	}
 	return nil
 }

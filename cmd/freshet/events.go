@@ -44,6 +44,9 @@ func eventsCommand(o *options) *cobra.Command {
 			if o.json {
 				return printJSON(cmd.OutOrStdout(), out)
 			}
+			if len(out.Events) == 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "no events")
+			}
 			for _, e := range out.Events {
 				printEvent(cmd.OutOrStdout(), e)
 			}

@@ -14,6 +14,9 @@ import (
 	"github.com/freshet/freshet/internal/api"
 )
 
+// zipMagic is what every .zip file begins with.
+const zipMagic = "PK"
+
 func importCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "import PATH",
@@ -26,6 +29,9 @@ machine has seen changes nothing, and is no failure.`,
   freshet import /mnt/mirror`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := looksImportable(args[0]); err != nil {
+				return err
+			}
 			path, err := filepath.Abs(args[0])
 			if err != nil {
 				return err
@@ -38,6 +44,28 @@ machine has seen changes nothing, and is no failure.`,
 			return errors.Join(err, s.close())
 		},
 	}
+}
+
+// looksImportable refuses a file that is no archive. What cannot be read here is
+// left to the agent.
+func looksImportable(path string) error {
+	st, err := os.Stat(path)
+	if err != nil || !st.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	head := make([]byte, len(zipMagic))
+	if _, err := io.ReadFull(f, head); err != nil || string(head) != zipMagic {
+		return &api.Error{
+			Code: api.RunFailed, Text: path + " is neither a folder nor a bundle",
+			Hint: "freshet-publish bundle REPO OUT.zip makes one",
+		}
+	}
+	return nil
 }
 
 // runImport starts an import and follows it to its end.

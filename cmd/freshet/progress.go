@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/updater"
 )
 
 // shown is how progress is shown: a bar on a terminal, lines to a pipe.
@@ -39,10 +40,10 @@ type lines struct {
 
 func (l *lines) progress(p api.Progress) {
 	line := phaseText(p)
-	if line != l.last {
+	if line != "" && line != l.last {
 		fmt.Fprintln(l.f, line)
+		l.last = line
 	}
-	l.last = line
 }
 
 func (l *lines) end() {}
@@ -71,7 +72,9 @@ func (b *bar) progress(p api.Progress) {
 		b.bar.ChangeMax64(p.Total)
 		b.size = p.Total
 	}
-	b.bar.Describe(phaseText(p))
+	if text := phaseText(p); text != "" {
+		b.bar.Describe(text)
+	}
 	b.bar.Set64(min(p.Done, p.Total))
 }
 
@@ -84,13 +87,29 @@ func (b *bar) end() {
 	fmt.Fprint(b.f, "\r\x1b[K")
 }
 
-// phaseText says what is being done, as "fetch maltrail 1/2".
+// doing says in words what a phase does. The end of a run is none: its result
+// is printed then.
+var doing = map[string]string{
+	updater.PhaseRefresh:  "asking the sources",
+	updater.PhaseFetch:    "fetching",
+	updater.PhaseAssemble: "assembling",
+	updater.PhaseCheck:    "checking",
+	updater.PhaseTry:      "trying",
+	updater.PhaseSwitch:   "switching",
+	updater.PhaseWatch:    "watching",
+}
+
+// phaseText says what is being done, as "fetching maltrail 1/2"; nothing of
+// what needs no words.
 func phaseText(p api.Progress) string {
-	text := oneLine(p.Phase)
+	text := doing[p.Phase]
+	if text == "" {
+		return ""
+	}
 	if p.Base != "" {
 		text += " " + oneLine(p.Base)
 	}
-	if p.Steps > 0 && p.Step > 0 {
+	if p.Phase == updater.PhaseFetch && p.Steps > 0 && p.Step > 0 {
 		text += fmt.Sprintf(" %d/%d", p.Step, p.Steps)
 	}
 	return text

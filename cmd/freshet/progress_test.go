@@ -19,7 +19,8 @@ func TestProgressToAPipeIsALineAPhase(t *testing.T) {
 		{Phase: "fetch", Base: "hosts", Step: 1, Steps: 2, Done: 0, Total: 100},
 		{Phase: "fetch", Base: "hosts", Step: 1, Steps: 2, Done: 50, Total: 100},
 		{Phase: "fetch", Base: "hosts", Step: 2, Steps: 2, Done: 90, Total: 100},
-		{Phase: "fetch\x1b[2J", Base: "hosts\n", Step: 2, Steps: 2, Done: 90, Total: 100},
+		{Phase: "try\x1b[2J", Base: "hosts", Step: 2, Steps: 2, Done: 90, Total: 100},
+		{Phase: "try", Base: "hosts\x1b[2J\n", Step: 2, Steps: 2, Done: 90, Total: 100},
 		{Phase: "done"},
 	} {
 		s.progress(p)
@@ -27,7 +28,7 @@ func TestProgressToAPipeIsALineAPhase(t *testing.T) {
 	s.end()
 	w.Close()
 	got, _ := io.ReadAll(r)
-	const want = "refresh\nfetch hosts 1/2\nfetch hosts 2/2\nfetch�[2J hosts 2/2\ndone\n"
+	const want = "asking the sources\nfetching hosts 1/2\nfetching hosts 2/2\ntrying hosts�[2J\n"
 	if string(got) != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,8 @@ func run(ctx context.Context, args []string) int {
 	understood := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
 	err := root.ExecuteContext(ctx)
-	if err != nil && !understood {
+	var known *api.Error
+	if err != nil && !understood && !errors.As(err, &known) {
 		err = &api.Error{Code: api.Usage, Text: err.Error()}
 	}
 	return report(os.Stderr, ctx, err)
@@ -47,9 +49,16 @@ func rootCommand(o *options) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "freshet",
 		Short:         "Keep the threat databases of this machine fresh",
+		Example:       "  freshet status\n  freshet update\n  freshet bases list",
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return noSuchCommand(cmd, args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
@@ -64,24 +73,10 @@ func rootCommand(o *options) *cobra.Command {
 		agentCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
 		taskCommand(o), licenceCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
+	root.SetVersionTemplate(versionLine(api.Version{Version: version, Go: goruntime.Version()}))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misused(cmd, err.Error()) })
+	sayArguments(root)
 	return root
-}
-
-// group is a command that only holds others. Called with none of them, or with
-// a word that is none, it says so.
-func group(use, short string, sub ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{
-		Use: use, Short: short,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return errors.New("unknown command " + args[0] + " for " + cmd.CommandPath())
-			}
-			return errors.New("which one? see " + cmd.CommandPath() + " --help")
-		},
-		RunE: func(*cobra.Command, []string) error { return nil },
-	}
-	c.AddCommand(sub...)
-	return c
 }
 
 func fromEnv(name, otherwise string) string {

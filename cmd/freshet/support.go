@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/api"
@@ -64,7 +65,7 @@ func writeSupport(cmd *cobra.Command, o *options, out string, answer json.RawMes
 		err = printJSON(w, map[string]any{"file": out, "bytes": text.Len(), "errors": s.Errors})
 	} else {
 		fmt.Fprintf(w, "%s: %s\n", out, size(int64(text.Len())))
-		fmt.Fprintf(w, "in it: version, status, %d events, %d tasks, settings, state, generations, metadata, disk\n", len(s.Events), len(s.Tasks))
+		fmt.Fprintf(w, "in it: version, status, %s, %s, settings, state, generations, metadata, disk\n", english.Plural(len(s.Events), "event", ""), english.Plural(len(s.Tasks), "task", ""))
 		fmt.Fprintln(w, "not in it: credentials, keys, the content of bases; read it before you give it away")
 		for _, e := range s.Errors {
 			fmt.Fprintf(w, "could not be read: %s\n", oneLine(e))

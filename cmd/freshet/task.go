@@ -135,7 +135,15 @@ func taskStopCommand(o *options) *cobra.Command {
 		Example: "  freshet task stop 6",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.showTask(cmd, http.MethodPost, "/v1/tasks/"+pathPart(args[0])+"/stop", nil)
+			var t api.Task
+			if err := o.ask(cmd.Context(), http.MethodPost, "/v1/tasks/"+pathPart(args[0])+"/stop", nil, &t); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), t)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "task %d (%s) was told to stop\n", t.ID, t.Name)
+			return err
 		},
 	}
 }
@@ -151,35 +159,75 @@ func taskSetCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change := api.TaskChange{Default: standard}
 			var err error
-			if change.Every, err = durationFlag(cmd, "every", every); err != nil {
+			if change.Every, err = durationFlag(cmd, "every", every, time.Minute); err != nil {
 				return err
 			}
-			if change.RandomDelay, err = durationFlag(cmd, "random-delay", random); err != nil {
+			if change.RandomDelay, err = durationFlag(cmd, "random-delay", random, 0); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("enabled") {
 				change.Enabled = &enabled
 			}
-			if change == (api.TaskChange{}) {
-				return &api.Error{Code: api.Usage, Text: "nothing to set", Hint: "see freshet task set --help"}
+			if err := o.checkChange(cmd, args[0], change); err != nil {
+				return err
 			}
 			return o.showTask(cmd, http.MethodPatch, "/v1/tasks/"+pathPart(args[0]), change)
 		},
 	}
 	c.Flags().StringVar(&every, "every", "", "how often (1m to 30d)")
-	c.Flags().StringVar(&random, "random-delay", "", "added to that, from nothing to this, anew each time")
+	c.Flags().StringVar(&random, "random-delay", "", "added to that, from nothing to this, anew each time; at most as much")
 	c.Flags().BoolVar(&enabled, "enabled", true, "whether it runs by itself")
 	c.Flags().BoolVar(&standard, "default", false, "as the settings say")
 	return c
 }
 
-func durationFlag(cmd *cobra.Command, name, value string) (*api.Duration, error) {
+// checkChange refuses a change that contradicts itself, or how the task is set.
+func (o *options) checkChange(cmd *cobra.Command, id string, c api.TaskChange) error {
+	switch {
+	case c == api.TaskChange{}:
+		return misused(cmd, "nothing to set")
+	case c.Default && c != api.TaskChange{Default: true}:
+		return misused(cmd, "--default goes back to the settings: give it alone")
+	case c.Every == nil && c.RandomDelay == nil:
+		return nil
+	}
+	every, random := c.Every, c.RandomDelay
+	if every == nil || random == nil {
+		var t api.Task
+		if err := o.ask(cmd.Context(), http.MethodGet, "/v1/tasks/"+pathPart(id), nil, &t); err != nil {
+			return err
+		}
+		if !t.Scheduled {
+			return nil // the agent says so
+		}
+		if every == nil {
+			every = &t.Every
+		}
+		if random == nil {
+			random = &t.RandomDelay
+		}
+	}
+	if *random > *every {
+		return misused(cmd, fmt.Sprintf("a random delay of %s is longer than every %s: give --every and --random-delay that fit",
+			settings.Duration(*random), settings.Duration(*every)))
+	}
+	return nil
+}
+
+// mostDelay bounds what a task may be set to.
+const mostDelay = 30 * 24 * time.Hour
+
+// durationFlag is the flag's value, of least to 30 days; nil if it was not given.
+func durationFlag(cmd *cobra.Command, name, value string, least time.Duration) (*api.Duration, error) {
 	if !cmd.Flags().Changed(name) {
 		return nil, nil
 	}
 	d, err := settings.ParseDuration(value)
 	if err != nil {
-		return nil, &api.Error{Code: api.Usage, Text: fmt.Sprintf("--%s: %v", name, err)}
+		return nil, misused(cmd, fmt.Sprintf("--%s: %v", name, err))
+	}
+	if t := time.Duration(d); t < least || t > mostDelay {
+		return nil, misused(cmd, fmt.Sprintf("--%s %s: use %s to 30d", name, value, settings.Duration(least)))
 	}
 	v := api.Duration(time.Duration(d))
 	return &v, nil

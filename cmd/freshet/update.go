@@ -95,7 +95,7 @@ func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) 
 		return err
 	}
 	if started.Joined && !asJSON {
-		fmt.Fprintf(os.Stderr, "freshet: task %d is running already; this follows it\n", id)
+		fmt.Fprintf(os.Stderr, "%s is running already; following it\n", names[id])
 	}
 	shown := newShown(os.Stderr, asJSON)
 	res, err := follow(ctx, s, id, shown)
@@ -182,6 +182,7 @@ func printResult(w io.Writer, id int, r api.Result) {
 		fmt.Fprintf(w, "nothing new (%d requests, %s)\n", r.Requests, size(r.Bytes))
 	case id == api.TaskUpdate && r.Outcome == api.Updated:
 		fmt.Fprintf(w, "updated: %s in %s from %s\n", instead(r.Bytes, r.Full), took(r), oneLine(r.Source))
+	case r.Outcome == api.Failed, r.Outcome == api.Partly, r.Outcome == api.Stopped: // the error says it
 	default:
 		fmt.Fprintln(w, r.Outcome)
 	}

@@ -27,7 +27,7 @@ func versionCommand(o *options) *cobra.Command {
 			if o.json {
 				return printJSON(cmd.OutOrStdout(), both)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "freshet %s (%s)\n", own.Version, own.Go)
+			fmt.Fprint(cmd.OutOrStdout(), versionLine(own))
 			if both.Agent != nil && both.Agent.Version != own.Version {
 				fmt.Fprintf(cmd.OutOrStdout(), "agent %s (%s)\n", oneLine(agent.Version), oneLine(agent.Go))
 			}
@@ -35,3 +35,5 @@ func versionCommand(o *options) *cobra.Command {
 		},
 	}
 }
+
+func versionLine(v api.Version) string { return fmt.Sprintf("freshet %s (%s)\n", v.Version, v.Go) }
