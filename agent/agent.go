@@ -66,8 +66,8 @@ type Agent struct {
 }
 
 // Open reads settings, tasks and events. It changes nothing and needs no lock.
-// Settings that cannot be used are no error: the defaults hold, see
-// [api.Status.Refused].
+// Settings that cannot be used are no error: those accepted last hold, or the
+// defaults where there are none, see [api.Status.Refused].
 func (a *Agent) Open() error {
 	a.wake = make(chan struct{}, 1)
 	a.rewatch = make(chan struct{}, 1)
@@ -79,7 +79,7 @@ func (a *Agent) Open() error {
 func (a *Agent) loadRecords() error {
 	recs, err := loadRecords(a.Dir)
 	if errors.Is(err, fs.ErrPermission) {
-		return &api.Error{Code: api.Forbidden, Text: err.Error()}
+		return a.noAccess(err.Error())
 	}
 	if err != nil {
 		a.warn("tasks begin anew", err)
@@ -113,6 +113,7 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 	if err != nil {
 		return false, a.release(fmt.Errorf("starting from %s: %w", a.Dir, err))
 	}
+	a.keepAccepted()
 	return resume, nil
 }
 
@@ -126,9 +127,19 @@ func (a *Agent) release(err error) error {
 
 func (a *Agent) denied(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("the state folder: %v", err)}
+		return a.noAccess(fmt.Sprintf("the state folder: %v", err))
 	}
 	return fmt.Errorf("the state folder: %w", err)
+}
+
+// noAccess says that this process may not touch its files. Where no agent runs
+// that does, to be one of its group is of no use.
+func (a *Agent) noAccess(text string) error {
+	e := &api.Error{Code: api.Forbidden, Text: text}
+	if !a.service {
+		e.Hint = "run it as root; or run an agent of your own: freshet agent --state-dir DIR --socket DIR/agent.sock, and name both to each command"
+	}
+	return e
 }
 
 // Close stops a run, waits for its end, and gives the lock back.

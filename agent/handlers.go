@@ -167,11 +167,8 @@ func (a *Agent) followEvents(w http.ResponseWriter, req *http.Request, since tim
 }
 
 func (a *Agent) getPlan(w http.ResponseWriter, req *http.Request) error {
-	a.mu.Lock()
-	ready := a.force.ready()
-	a.mu.Unlock()
-	if ready != nil {
-		return ready
+	if err := a.readyNow(); err != nil {
+		return err
 	}
 	var plan updater.Plan
 	err := a.exclusively(req.Context(), "a plan", func(ctx context.Context, u *updater.Updater) (err error) {
@@ -225,6 +222,12 @@ func (a *Agent) postStart(w http.ResponseWriter, req *http.Request) error {
 	d, err := taskOf(req)
 	if err != nil {
 		return err
+	}
+	if d.id == api.TaskUpdate {
+		// At once, with what to do: the result of a run has no room for it.
+		if err := a.readyNow(); err != nil {
+			return err
+		}
 	}
 	started, err := a.start(d.id, "by hand")
 	if err != nil {

@@ -55,7 +55,7 @@ func (a *Agent) begun(ctx context.Context) error {
 	a.service = true
 	a.emit(event.AgentStarted, map[string]string{"version": a.Version})
 	if a.refused != "" {
-		a.emit(event.SettingsRefused, map[string]string{"file": a.Settings, "error": a.refused})
+		a.tellRefused()
 	}
 	a.planAll(resume)
 	return nil

@@ -71,7 +71,7 @@ func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
 	if r.Changes {
 		caller, known := api.CallerOf(req.Context())
 		if !known || !a.gate().MayChange(caller) {
-			api.Fail(w, &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("%s %s is not allowed to user %d", req.Method, req.URL.Path, caller.UID)})
+			api.Fail(w, &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("%s is not allowed to user %d: it is for %s", r.deed(), caller.UID, a.whoMay())})
 			return
 		}
 	}
@@ -80,11 +80,45 @@ func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
 	answer := &begun{ResponseWriter: w}
 	err := r.serve(a, answer, req)
 	if errors.Is(err, fs.ErrPermission) { // of this process, where no agent runs
-		err = &api.Error{Code: api.Forbidden, Text: err.Error()}
+		err = a.noAccess(err.Error())
 	}
 	if err != nil && !answer.begun {
 		api.Fail(w, err)
 	}
+}
+
+// deed is what a request that changes things does, in words for who may not.
+func (r Route) deed() string {
+	switch r.Path {
+	case "/v1/bases/verify":
+		return "verifying bases"
+	case "/v1/bases/repair":
+		return "repairing bases"
+	case "/v1/bases/{name}/rollback":
+		return "rolling back a base"
+	case "/v1/bases/{name}/release":
+		return "releasing what is held back"
+	case "/v1/plan":
+		return "planning an update"
+	case "/v1/tasks/{id}":
+		return "changing a task"
+	case "/v1/tasks/{id}/start":
+		return "starting a task"
+	case "/v1/tasks/{id}/stop":
+		return "stopping a task"
+	case "/v1/import":
+		return "importing a bundle"
+	case "/v1/licence":
+		return "adding a licence"
+	}
+	return "this request"
+}
+
+func (a *Agent) whoMay() string {
+	if a.Group == "" {
+		return "root and the user that the agent runs as"
+	}
+	return "root and members of the group " + a.Group
 }
 
 // begun notes whether an answer has begun: no error can follow then.

@@ -30,12 +30,12 @@ func TestWhoMayDoWhat(t *testing.T) {
 	w.publish("a.example")
 	h := w.core().Handler()
 	path := strings.NewReplacer("{id}", "6", "{name}", "hosts")
-	ask := func(r agent.Route, ctx context.Context) int {
+	ask := func(r agent.Route, ctx context.Context) (int, string) {
 		rec := httptest.NewRecorder()
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		h.ServeHTTP(rec, httptest.NewRequest(r.Method, path.Replace(r.Path), nil).WithContext(ctx))
-		return rec.Code
+		return rec.Code, rec.Body.String()
 	}
 	for _, r := range agent.Routes() {
 		name := r.Method + " " + r.Path
@@ -46,12 +46,16 @@ func TestWhoMayDoWhat(t *testing.T) {
 			"a stranger":      api.WithCaller(t.Context(), api.Caller{UID: stranger, GID: stranger}),
 			"somebody unseen": t.Context(),
 		} {
-			if forbidden := ask(r, ctx) == http.StatusForbidden; forbidden != r.Changes {
+			code, body := ask(r, ctx)
+			if forbidden := code == http.StatusForbidden; forbidden != r.Changes {
 				t.Errorf("%s as %s: forbidden is %v", name, who, forbidden)
+			}
+			if r.Changes && (strings.Contains(body, "/v1/") || !strings.Contains(body, "ing ") || !strings.Contains(body, "it is for root and ")) {
+				t.Errorf("%s as %s, not in plain words: %s", name, who, body)
 			}
 		}
 		own := api.WithCaller(t.Context(), api.Caller{UID: os.Geteuid(), GID: stranger})
-		if ask(r, own) == http.StatusForbidden {
+		if code, _ := ask(r, own); code == http.StatusForbidden {
 			t.Errorf("%s is forbidden to the agent's own user", name)
 		}
 	}

@@ -66,7 +66,7 @@ func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-
 	if r.from.path = path; path != "" {
 		f = f.alone(path)
 	}
-	u, ready := a.updater(f), f.ready()
+	u, ready := a.updater(f), a.ready(f)
 	r.from.listen(u)
 	a.runs.Go(func() {
 		switch {

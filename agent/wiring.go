@@ -26,23 +26,33 @@ type inForce struct {
 	settings *settings.Settings
 	sources  []source.Source
 	count    *source.Counter
-	read     bool // from the file, not the defaults
+	text     []byte // the file that they are from; nil: they are the defaults
 }
+
+// read says whether they are from a file, and not the defaults.
+func (f *inForce) read() bool { return f.text != nil }
 
 // maxRoot bounds the pinned root of trust in bytes.
 const maxRoot = 512 << 10
 
-// loadSettings reads the settings once. A file that is missing or wrong leaves
-// the defaults in force.
+// loadSettings reads the settings once. In place of a file that is wrong the
+// one accepted last is in force, and the defaults where none was. Without a
+// file the defaults are.
 func (a *Agent) loadSettings() {
-	s, err := settings.Load(a.Settings)
-	read := err == nil
-	if err != nil {
-		s = settings.Default()
-		a.refused = refusal(err)
+	s, text, err := settings.LoadText(a.Settings)
+	if err == nil {
+		a.force = a.wire(s)
+		a.force.text = text
+		return
 	}
-	a.force = a.wire(s)
-	a.force.read = read
+	a.force = a.wire(settings.Default())
+	if a.refused = refusal(err); a.refused == "" {
+		return
+	}
+	if last, ok := a.accepted(); ok {
+		a.relog(a.force.settings.Log, last.settings.Log)
+		a.force = last
+	}
 }
 
 // refusal is why settings are not in force; a missing file is no refusal.
@@ -55,52 +65,55 @@ func refusal(err error) string {
 
 // adopt puts s in force, or keeps what is and says why. It is called when the
 // file changed. A file that was there and is gone is a mistake like others.
-func (a *Agent) adopt(s *settings.Settings, err error) {
+func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case err == nil:
-	case errors.Is(err, settings.ErrMissing) && !a.force.read:
+	case errors.Is(err, settings.ErrMissing) && !a.force.read():
+		a.refused = ""
 		return
 	case a.refused == err.Error():
 		return
 	default:
 		a.refused = err.Error()
-		a.emit(event.SettingsRefused, map[string]string{"file": a.Settings, "error": err.Error()})
+		a.tellRefused()
 		return
 	}
 	old := a.force.settings
-	if reflect.DeepEqual(old, s) && a.refused == "" && a.force.read {
+	if reflect.DeepEqual(old, s) && a.refused == "" && a.force.read() {
 		return
 	}
 	a.refused = ""
 	a.force = a.wire(s)
-	a.force.read = true
+	a.force.text = text
+	a.keepAccepted()
 	a.seen = nil
-	a.relog(old, s)
+	a.relog(old.Log, s.Log)
+	if old.Events != s.Events {
+		if err := a.openEvents(); err != nil {
+			a.warn("events are not kept", err)
+		}
+	}
 	a.emit(event.SettingsLoaded, map[string]string{"file": a.Settings})
 	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases))
 	a.nudge()
 	signal(a.rewatch)
 }
 
-// relog has the log and the log of events follow the settings.
-func (a *Agent) relog(old, s *settings.Settings) {
-	if a.Log != nil && old.Log != s.Log {
-		l, err := eventlog.NewLogger(s.Log.To, s.Log.Level)
-		if err != nil {
-			a.warn("the log stays where it is", err)
-		} else {
-			a.Log.SetOutput(l.Out)
-			a.Log.SetLevel(l.Level)
-			a.Log.ReplaceHooks(l.Hooks)
-		}
+// relog has the log follow the settings.
+func (a *Agent) relog(old, now settings.Log) {
+	if a.Log == nil || old == now {
+		return
 	}
-	if old.Events != s.Events {
-		if err := a.openEvents(); err != nil {
-			a.warn("events are not kept", err)
-		}
+	l, err := eventlog.NewLogger(now.To, now.Level)
+	if err != nil {
+		a.warn("the log stays where it is", err)
+		return
 	}
+	a.Log.SetOutput(l.Out)
+	a.Log.SetLevel(l.Level)
+	a.Log.ReplaceHooks(l.Hooks)
 }
 
 // wire makes of settings what the agent works with.
@@ -150,18 +163,41 @@ func used(b settings.Base) bool {
 
 func seconds(d settings.Duration) bases.Seconds { return bases.Seconds(time.Duration(d) / time.Second) }
 
-// ready says what is missing for an update.
-func (f *inForce) ready() error {
-	if len(f.sources) == 0 {
-		return &api.Error{Code: api.RunFailed, Text: "no source is set", Hint: "add one to the settings file, then try it: freshet settings check"}
+// ready says what is missing for an update with f. A service goes on with the
+// settings accepted last; a command whose file is wrong says so. The caller
+// holds a.mu.
+func (a *Agent) ready(f *inForce) error {
+	switch {
+	case a.refused != "" && !(a.service && f.read()):
+		return &api.Error{
+			Code: api.SettingsInvalid, Text: "the settings file is wrong: " + a.refused,
+			Hint: fmt.Sprintf("mend it, and try it with freshet settings check %s", a.Settings),
+		}
+	case len(f.sources) == 0 && !f.read():
+		return &api.Error{
+			Code: api.RunFailed, Text: fmt.Sprintf("no source is set: there is no settings file %s", a.Settings),
+			Hint: fmt.Sprintf("write it; the smallest is {version: 1, sources: [{url: https://HOST/PATH}], root: %s}; see docs/settings.md", f.settings.Root),
+		}
+	case len(f.sources) == 0:
+		return &api.Error{
+			Code: api.RunFailed, Text: fmt.Sprintf("no source is set in %s", a.Settings),
+			Hint: fmt.Sprintf("add sources: [{url: https://HOST/PATH}] to it, then try it with freshet settings check %s", a.Settings),
+		}
 	}
 	if _, err := readRoot(f.settings.Root); err != nil {
 		return &api.Error{
 			Code: api.RunFailed, Text: fmt.Sprintf("no root of trust: %v", err),
-			Hint: "get it from the publisher (metadata/1.root.json of the repository), on a way that you trust",
+			Hint: fmt.Sprintf("put the publisher's metadata/1.root.json at %s, got on a way that you trust, or set root: in %s", f.settings.Root, a.Settings),
 		}
 	}
 	return nil
+}
+
+// readyNow is ready of what is in force.
+func (a *Agent) readyNow() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ready(a.force)
 }
 
 // readRoot reads the pinned root of trust.

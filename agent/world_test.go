@@ -109,7 +109,11 @@ type service struct {
 
 func (w *world) start() *service {
 	w.t.Helper()
-	a := w.core()
+	return w.startOf(w.core())
+}
+
+func (w *world) startOf(a *agent.Agent) *service {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	socket := filepath.Join(w.dir, "run", "agent.sock")

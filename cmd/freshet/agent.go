@@ -19,7 +19,13 @@ func agentCommand(o *options) *cobra.Command {
 		Example: `  freshet agent
   freshet agent --config ./freshet.yaml --state-dir ./state --socket ./run/agent.sock`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// A service waits for its file: it must outlive a mistake.
+			if err := o.needConfig(cmd); err != nil && service.Interactive() {
+				return err
+			}
+			return runAgent(cmd.Context(), o)
+		},
 	}
 }
 

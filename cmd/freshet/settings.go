@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +23,9 @@ func settingsShowCommand(o *options) *cobra.Command {
 		Example: "  freshet settings show",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.needConfig(cmd); err != nil {
+				return err
+			}
 			var out api.Settings
 			if err := o.ask(cmd.Context(), http.MethodGet, "/v1/settings", nil, &out); err != nil {
 				return err
@@ -48,11 +53,7 @@ func settingsCheckCommand(o *options) *cobra.Command {
 				file = args[0]
 			}
 			_, err := settings.Load(file)
-			var problems settings.Problems
-			if err != nil && !errors.As(err, &problems) {
-				return err
-			}
-			return printChecked(cmd, o, file, problems)
+			return printChecked(cmd, o, file, err)
 		},
 	}
 }
@@ -63,11 +64,14 @@ type checked struct {
 	Problems settings.Problems `json:"problems"`
 }
 
-func printChecked(cmd *cobra.Command, o *options, file string, problems settings.Problems) error {
-	c := checked{File: file, Valid: len(problems) == 0, Problems: problems}
-	if c.Problems == nil {
-		c.Problems = settings.Problems{}
+// printChecked prints what wrong says of the file; nil: it is right.
+func printChecked(cmd *cobra.Command, o *options, file string, wrong error) error {
+	problems := settings.Problems{}
+	read := wrong == nil || errors.As(wrong, &problems)
+	if !read {
+		problems = settings.Problems{{File: file, Text: wrong.Error()}}
 	}
+	c := checked{File: file, Valid: wrong == nil, Problems: problems}
 	switch {
 	case o.json:
 		if err := printJSON(cmd.OutOrStdout(), c); err != nil {
@@ -75,7 +79,7 @@ func printChecked(cmd *cobra.Command, o *options, file string, problems settings
 		}
 	case c.Valid:
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is right\n", file)
-	default:
+	case read:
 		for _, p := range problems {
 			fmt.Fprintln(cmd.OutOrStdout(), oneLine(p.String()))
 		}
@@ -83,5 +87,35 @@ func printChecked(cmd *cobra.Command, o *options, file string, problems settings
 	if c.Valid {
 		return nil
 	}
-	return &api.Error{Code: api.SettingsInvalid, Text: fmt.Sprintf("%s has %d problems", file, len(problems))}
+	return unfit(file, wrong, len(problems))
+}
+
+// unfit is the error that a settings file, wrong as it is, ends a command with.
+func unfit(file string, wrong error, problems int) error {
+	e := &api.Error{Code: api.SettingsInvalid, Text: wrong.Error()}
+	switch {
+	case errors.Is(wrong, settings.ErrMissing):
+		e.Hint = "name another file, or write this one: docs/settings.md has an example with every key"
+	case errors.Is(wrong, settings.ErrOpen):
+		e.Hint = fmt.Sprintf("chmod go-w %s: it names commands that the agent runs", file)
+	case errors.Is(wrong, fs.ErrPermission):
+		e.Hint = "run it as root, or as a user that may read the file"
+	case errors.As(wrong, &settings.Problems{}) && problems == 1:
+		e.Text = fmt.Sprintf("%s has 1 problem", file)
+	case errors.As(wrong, &settings.Problems{}):
+		e.Text = fmt.Sprintf("%s has %d problems", file, problems)
+	}
+	return e
+}
+
+// needConfig refuses a settings file that was named, by flag or environment,
+// and is not there. Without a name the defaults may hold.
+func (o *options) needConfig(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("config") && os.Getenv("FRESHET_CONFIG") == "" {
+		return nil
+	}
+	if _, err := os.Stat(o.config); errors.Is(err, fs.ErrNotExist) {
+		return unfit(o.config, fmt.Errorf("reading %s: %w", o.config, settings.ErrMissing), 0)
+	}
+	return nil
 }

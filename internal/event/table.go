@@ -77,7 +77,7 @@ var Table = []Kind{
 	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock"},
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
 	{SettingsLoaded, Info, "settings loaded from {file}", ""},
-	{SettingsRefused, Error, "settings in {file} were refused, the old ones stay in force: {error}", "mend the file; freshet settings check FILE tries it"},
+	{SettingsRefused, Error, "settings in {file} were refused, {instead}: {error}", "mend the file; freshet settings check FILE tries it"},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
 	{BaseUnknown, Warning, "{error}", "freshet settings show lists what is wanted"},
 	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space; the installed bases stay in use"},

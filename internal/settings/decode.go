@@ -39,7 +39,8 @@ func (d *decoder) err() error {
 	return d.problems
 }
 
-// mapping calls the function of each key of n. An unknown key, one that
+// mapping calls the function of each key of n, which is what; "" is the whole
+// file. An unknown key, one that
 // stands twice, and what is no mapping are problems; nothing at all is an
 // empty mapping.
 func (d *decoder) mapping(n *yaml.Node, what string, f fields) {
@@ -47,7 +48,7 @@ func (d *decoder) mapping(n *yaml.Node, what string, f fields) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.problem(n.Line, "%s: wanted keys and values%s", what, alias(n))
+		d.problem(n.Line, "%swanted keys and values%s", within(what), alias(n))
 		return
 	}
 	seen := map[string]int{}
@@ -56,14 +57,21 @@ func (d *decoder) mapping(n *yaml.Node, what string, f fields) {
 		set, known := f[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode || !known:
-			d.problem(key.Line, "%s: unknown key %s%s", what, quote(key.Value), nearest(key.Value, f))
+			d.problem(key.Line, "%sunknown key %s%s", within(what), quote(key.Value), nearest(key.Value, f))
 		case seen[key.Value] != 0:
-			d.problem(key.Line, "%s: %s stands here again, after line %d", what, key.Value, seen[key.Value])
+			d.problem(key.Line, "%s%s stands here again, after line %d", within(what), key.Value, seen[key.Value])
 		case !isNull(value):
 			set(value)
 		}
 		seen[key.Value] = key.Line
 	}
+}
+
+func within(what string) string {
+	if what == "" {
+		return ""
+	}
+	return what + ": "
 }
 
 // list calls each for every element of n.
@@ -130,9 +138,9 @@ func alias(n *yaml.Node) string {
 }
 
 // nearest is a word about the known key that name was meant to be, or about
-// all there are.
+// all there are. A key is meant only if about a third of name is wrong at most.
 func nearest[V any](name string, known map[string]V) string {
-	best, least := "", len(name)/2+1
+	best, least := "", (len(name)+1)/3
 	names := make([]string, 0, len(known))
 	for k := range known {
 		names = append(names, k)
@@ -149,7 +157,7 @@ func nearest[V any](name string, known map[string]V) string {
 	if best != "" {
 		return fmt.Sprintf(": is %s meant?", best)
 	}
-	return fmt.Sprintf(": there are %s", strings.Join(names, ", "))
+	return fmt.Sprintf(": the keys here are %s", strings.Join(names, ", "))
 }
 
 func quote(s string) string {

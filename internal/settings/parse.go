@@ -19,13 +19,27 @@ import (
 const MaxSize = 1 << 20
 
 // Load reads the settings file at path. errors.Is(err, ErrMissing) if it is
-// not there; what is wrong within it is [Problems].
+// not there, and [ErrOpen] if everyone may write it; what is wrong within it is [Problems].
 func Load(path string) (*Settings, error) {
+	s, _, err := LoadText(path)
+	return s, err
+}
+
+// LoadText is Load, and gives the file's bytes too if it is right.
+func LoadText(path string) (*Settings, []byte, error) {
 	data, err := read(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return Parse(path, data)
+	return parseText(path, data)
+}
+
+func parseText(path string, data []byte) (*Settings, []byte, error) {
+	s, err := Parse(path, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, data, nil
 }
 
 func read(path string) ([]byte, error) {
@@ -47,7 +61,7 @@ func read(path string) ([]byte, error) {
 	}
 	if st.Mode().Perm()&0o002 != 0 {
 		// It names commands that the agent runs.
-		return nil, fmt.Errorf("reading settings: %s may be written by everyone: chmod o-w %s", path, path)
+		return nil, fmt.Errorf("reading settings: %w: chmod go-w %s", ErrOpen, path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {

@@ -9,6 +9,9 @@ import (
 // ErrMissing says that there is no settings file. The defaults hold then.
 var ErrMissing = errors.New("there is no settings file")
 
+// ErrOpen says that everyone may write the settings file.
+var ErrOpen = errors.New("the settings file may be written by everyone")
+
 // Problem is one thing wrong with a settings file.
 type Problem struct {
 	File string `json:"file"`

@@ -23,7 +23,7 @@ const (
 
 func (d *decoder) settings(doc *yaml.Node) *Settings {
 	s := Default()
-	d.mapping(doc, "settings", fields{
+	d.mapping(doc, "", fields{
 		"version": func(*yaml.Node) {},
 		"sources": func(n *yaml.Node) {
 			d.list(n, "sources", func(i int, n *yaml.Node) {

@@ -75,10 +75,12 @@ support:
 
 func TestMistakesAreToldWithTheirLine(t *testing.T) {
 	rows := map[string]struct{ yaml, want string }{
-		"a misspelt key":                        {"version: 1\nsuorces: []", `f:2: settings: unknown key "suorces": is sources meant?`},
+		"a misspelt key":                        {"version: 1\nsuorces: []", `f:2: unknown key "suorces": is sources meant?`},
 		"a misspelt key further in":             {"version: 1\nupdate:\n  evry: 1h", `f:3: update: unknown key "evry": is every meant?`},
-		"a key like no other":                   {"version: 1\nlog: {zzzzzz: 1}", `f:2: log: unknown key "zzzzzz": there are level, to`},
-		"a key twice":                           {"version: 1\nroot: /a\nroot: /b", "f:3: settings: root stands here again, after line 2"},
+		"a key like no other":                   {"version: 1\nlog: {zzzzzz: 1}", `f:2: log: unknown key "zzzzzz": the keys here are level, to`},
+		"a short key like no other":             {"version: 1\nlog: {xx: 1}", `f:2: log: unknown key "xx": the keys here are level, to`},
+		"a key half like another":               {"version: 1\nmirror: /a", `f:2: unknown key "mirror": the keys here are bases, events, `},
+		"a key twice":                           {"version: 1\nroot: /a\nroot: /b", "f:3: root stands here again, after line 2"},
 		"no version":                            {"root: /a", "f:1: version is missing: put version: 1 first"},
 		"a version to come":                     {"version: 2", "f:1: version: 2 is newer than this program"},
 		"a version that is none":                {"version: one", "f:1: version: wanted a number from 1 to 1"},
@@ -196,7 +198,7 @@ func TestLoadTellsAMissingFileFromABadOne(t *testing.T) {
 	if err := os.Chmod(file, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := settings.Load(file); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+	if _, err := settings.Load(file); err == nil || !strings.Contains(err.Error(), "chmod go-w "+file) {
 		t.Errorf("error %v", err)
 	}
 }

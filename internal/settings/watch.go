@@ -17,12 +17,12 @@ import (
 // editors write, rename and remove in several steps.
 const settle = 150 * time.Millisecond
 
-// Watch calls changed with what Load says of path at once, and again whenever
+// Watch calls changed with what LoadText says of path at once, and again whenever
 // that changes, until ctx ends; it then returns nil. After an error the caller
 // keeps the settings it has. Neither the file nor its folder need be there. A
 // file that is a symbolic link is watched as the link alone.
-func Watch(ctx context.Context, path string, changed func(*Settings, error)) error {
-	path, err := filepath.Abs(path)
+func Watch(ctx context.Context, path string, changed func(*Settings, []byte, error)) error {
+	full, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("watching settings: %w", err)
 	}
@@ -31,7 +31,7 @@ func Watch(ctx context.Context, path string, changed func(*Settings, error)) err
 		return fmt.Errorf("watching settings: %w", err)
 	}
 	defer notify.Close()
-	w := &watcher{notify: notify, path: path, changed: changed}
+	w := &watcher{notify: notify, path: full, named: path, changed: changed}
 	if err := w.aim(); err != nil {
 		return fmt.Errorf("watching settings: %w", err)
 	}
@@ -41,8 +41,9 @@ func Watch(ctx context.Context, path string, changed func(*Settings, error)) err
 
 type watcher struct {
 	notify  *fsnotify.Watcher
-	path    string
-	changed func(*Settings, error)
+	path    string // absolute
+	named   string // as the caller names it, for what is said of it
+	changed func(*Settings, []byte, error)
 	aimed   string // the folder watched: that of path, or the nearest above it that is there
 	last    string // what was read last, to tell a change
 }
@@ -120,7 +121,7 @@ func (w *watcher) nearer(dir string) bool {
 }
 
 func (w *watcher) read() {
-	data, err := read(w.path)
+	data, err := read(w.named)
 	key := "read " + string(data)
 	if err != nil {
 		key = "error " + err.Error()
@@ -130,8 +131,8 @@ func (w *watcher) read() {
 	}
 	w.last = key
 	if err != nil {
-		w.changed(nil, err)
+		w.changed(nil, nil, err)
 		return
 	}
-	w.changed(Parse(w.path, data))
+	w.changed(parseText(w.named, data))
 }

@@ -21,7 +21,7 @@ func watching(t *testing.T, file string) func() (*settings.Settings, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	calls, done := make(chan call, 100), make(chan error, 1)
 	go func() {
-		done <- settings.Watch(ctx, file, func(s *settings.Settings, err error) { calls <- call{s, err} })
+		done <- settings.Watch(ctx, file, func(s *settings.Settings, _ []byte, err error) { calls <- call{s, err} })
 	}()
 	t.Cleanup(func() {
 		cancel()
