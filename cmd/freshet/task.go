@@ -181,18 +181,19 @@ func taskSetCommand(o *options) *cobra.Command {
 	return c
 }
 
-// checkChange refuses a change that contradicts itself, or how the task is set.
+// checkChange refuses a change that contradicts itself, or a random delay that is
+// longer than the task's period.
 func (o *options) checkChange(cmd *cobra.Command, id string, c api.TaskChange) error {
 	switch {
 	case c == api.TaskChange{}:
 		return misused(cmd, "nothing to set")
 	case c.Default && c != api.TaskChange{Default: true}:
 		return misused(cmd, "--default goes back to the settings: give it alone")
-	case c.Every == nil && c.RandomDelay == nil:
+	case c.RandomDelay == nil:
 		return nil
 	}
-	every, random := c.Every, c.RandomDelay
-	if every == nil || random == nil {
+	every := c.Every
+	if every == nil {
 		var t api.Task
 		if err := o.ask(cmd.Context(), http.MethodGet, "/v1/tasks/"+pathPart(id), nil, &t); err != nil {
 			return err
@@ -200,16 +201,11 @@ func (o *options) checkChange(cmd *cobra.Command, id string, c api.TaskChange) e
 		if !t.Scheduled {
 			return nil // the agent says so
 		}
-		if every == nil {
-			every = &t.Every
-		}
-		if random == nil {
-			random = &t.RandomDelay
-		}
+		every = &t.Every
 	}
-	if *random > *every {
-		return misused(cmd, fmt.Sprintf("a random delay of %s is longer than every %s: give --every and --random-delay that fit",
-			settings.Duration(*random), settings.Duration(*every)))
+	if *c.RandomDelay > *every {
+		return misused(cmd, fmt.Sprintf("--random-delay %s is longer than every %s: give --every and --random-delay that fit",
+			settings.Duration(*c.RandomDelay), settings.Duration(*every)))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/api"
@@ -179,7 +180,7 @@ func printResult(w io.Writer, id int, r api.Result) {
 	}
 	switch {
 	case r.Outcome == api.NothingNew:
-		fmt.Fprintf(w, "nothing new (%d requests, %s)\n", r.Requests, size(r.Bytes))
+		fmt.Fprintf(w, "nothing new (%s, %s)\n", english.Plural(int(r.Requests), "request", ""), size(r.Bytes))
 	case id == api.TaskUpdate && r.Outcome == api.Updated:
 		fmt.Fprintf(w, "updated: %s in %s from %s\n", instead(r.Bytes, r.Full), took(r), oneLine(r.Source))
 	case r.Outcome == api.Failed, r.Outcome == api.Partly, r.Outcome == api.Stopped: // the error says it
