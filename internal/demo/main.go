@@ -33,7 +33,7 @@ func demo(ctx context.Context, bin string, keep bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.close(keep)) }()
 	for _, act := range []func() error{
-		s.publishFirst, s.startAgent, s.firstUpdate, s.secondVersion, s.thirdVersion, s.hostileMirror, s.rollBack,
+		s.makeRepository, s.startAgent, s.firstUpdate, s.secondVersion, s.thirdVersion, s.hostileMirror, s.rollBack,
 	} {
 		if err := act(); err != nil {
 			return err
@@ -43,13 +43,9 @@ func demo(ctx context.Context, bin string, keep bool) (err error) {
 	return nil
 }
 
-func (s *stage) publishFirst() error {
-	s.say("1. A publisher makes a signed repository and publishes a list of %d records, eight days ago.", records)
-	s.list = newList(records)
-	return errors.Join(
-		s.publisher("init", s.repo, "--keys", filepath.Join(s.dir, "keys")),
-		s.publish(8*24*time.Hour),
-	)
+func (s *stage) makeRepository() error {
+	s.say("1. A publisher makes a signed repository, which is empty so far.")
+	return s.publisher("init", s.repo, "--keys", filepath.Join(s.dir, "keys"))
 }
 
 func (s *stage) startAgent() error {
@@ -62,12 +58,13 @@ func (s *stage) startAgent() error {
 	if err := s.settings(url); err != nil {
 		return err
 	}
-	return s.agent()
+	return errors.Join(s.agent(), s.freshet("status"))
 }
 
 func (s *stage) firstUpdate() error {
-	s.say("3. The first update fetches the whole list. It is old, and the agent says so.")
-	return errors.Join(s.freshet("update"), s.freshet("status"))
+	s.say("3. A list of %d records is published, as of eight days ago. The first update fetches it whole; it is old, and the agent says so.", records)
+	s.list = newList(records)
+	return errors.Join(s.publish(8*24*time.Hour), s.freshet("update"), s.freshet("status"))
 }
 
 func (s *stage) secondVersion() error {
@@ -98,15 +95,16 @@ func (s *stage) hostileMirror() error {
 	if err != nil {
 		return err
 	}
-	if err := s.settings(url, s.url); err != nil {
-		return err
-	}
-	if err := s.reloaded(2); err != nil {
+	if err := s.reload(url, s.url); err != nil {
 		return err
 	}
 	since := time.Now().UTC().Format(time.RFC3339)
 	s.say("   It is refused by its signatures; the other source is asked, and the installed list stays in use.")
-	return errors.Join(s.freshet("update"), s.freshet("events", "--since", since), s.freshet("bases", "verify"))
+	if err := errors.Join(s.freshet("update"), s.freshet("events", "--since", since), s.freshet("bases", "verify")); err != nil {
+		return err
+	}
+	s.say("   The operator takes it out of the settings again.")
+	return s.reload(s.url)
 }
 
 func (s *stage) rollBack() error {

@@ -167,19 +167,36 @@ func (s *stage) agent() error {
 		return err
 	}
 	s.running = append(s.running, c)
-	return s.until("the agent did not start", func(st status) bool { return st.Agent })
+	return s.until("the agent did not start", func(st status) bool { return st.Agent && st.ranSince(0) })
 }
 
-// reloaded waits until the agent has so many sources.
-func (s *stage) reloaded(sources int) error {
-	return s.until("the agent did not read its settings again", func(st status) bool { return len(st.Sources) == sources })
+// reload writes the settings with these sources and waits until the agent has
+// read them, and has asked the sources as it then does.
+func (s *stage) reload(urls ...string) error {
+	var before int64
+	if err := s.until("the agent does not answer", func(st status) bool { before = st.Update.Run; return true }); err != nil {
+		return err
+	}
+	if err := s.settings(urls...); err != nil {
+		return err
+	}
+	return s.until("the agent did not read its settings again", func(st status) bool {
+		return len(st.Sources) == len(urls) && st.ranSince(before)
+	})
 }
 
 // status is the part of `freshet status --json` that matters here.
 type status struct {
 	Agent   bool              `json:"agent"`
 	Sources []json.RawMessage `json:"sources"`
+	Update  struct {
+		Running bool  `json:"running"`
+		Run     int64 `json:"run"`
+	} `json:"update"`
 }
+
+// ranSince says whether an update was begun after run n, and is over.
+func (st status) ranSince(n int64) bool { return st.Update.Run > n && !st.Update.Running }
 
 func (s *stage) until(otherwise string, ok func(status) bool) error {
 	ctx, stop := context.WithTimeout(s.ctx, 30*time.Second)
