@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/agent"
 	"github.com/freshet/freshet/internal/api"
@@ -32,7 +35,7 @@ func (o *options) connect(ctx context.Context) (*session, error) {
 	if api.CodeOf(err) != api.Unreachable {
 		return nil, err
 	}
-	if _, serr := os.Stat(o.stateDir); errors.Is(serr, fs.ErrNotExist) && os.Geteuid() != 0 {
+	if !mayMake(o.stateDir) {
 		return nil, &api.Error{Code: api.Unreachable, Text: fmt.Sprintf("%v, and there is no state folder %s", err, o.stateDir)}
 	}
 	own, err := o.agent()
@@ -44,6 +47,24 @@ func (o *options) connect(ctx context.Context) (*session, error) {
 	}
 	me := api.Caller{UID: os.Geteuid(), GID: os.Getegid(), PID: os.Getpid()}
 	return &session{Client: api.Local(own.Handler(), me), own: own}, nil
+}
+
+// mayMake says whether dir is there, or may be made by this user.
+func mayMake(dir string) bool {
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			return true
+		}
+		parent := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || parent == dir {
+			return true // whoever uses it says what is wrong
+		}
+		if _, err := os.Stat(parent); err == nil {
+			return unix.Access(parent, unix.W_OK) == nil
+		}
+		dir = parent
+	}
 }
 
 // close ends what this process does of an agent's work.
