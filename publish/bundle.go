@@ -51,19 +51,11 @@ func (r *Repository) Bundle(ctx context.Context, b Bundle) (*Bundled, error) {
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
-	lock, err := r.begin(ctx)
+	lock, st, ring, err := r.beginSigning(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Unlock()
-	st, err := r.load(time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	ring, err := r.keyring()
-	if err != nil {
-		return nil, err
-	}
 	if err := ring.check(st, roleBases, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
 		return nil, err
 	}

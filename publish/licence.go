@@ -70,19 +70,11 @@ func (r *Repository) RequireLicence(ctx context.Context, required bool) (*Licenc
 // changeTerms signs targets that say what change makes of the terms, unless
 // they do already. change gives the file of a key that it made.
 func (r *Repository) changeTerms(ctx context.Context, change func(*licence.Terms) (string, error)) (*LicenceTerms, error) {
-	lock, err := r.begin(ctx)
+	lock, st, ring, err := r.beginSigning(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Unlock()
-	st, err := r.load(time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	ring, err := r.keyring()
-	if err != nil {
-		return nil, err
-	}
 	// All keys are looked for before one is made.
 	if err := ring.check(st, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
 		return nil, err

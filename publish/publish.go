@@ -112,6 +112,26 @@ func (r *Repository) lock(ctx context.Context) (*durable.Lock, error) {
 	return lock, nil
 }
 
+// beginSigning is begin, and reads the state and the keys at hand: all that
+// work which signs starts from. The caller unlocks.
+func (r *Repository) beginSigning(ctx context.Context) (*durable.Lock, *state, keyring, error) {
+	lock, err := r.begin(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	st, err := r.load(time.Time{})
+	if err != nil {
+		lock.Unlock()
+		return nil, nil, nil, err
+	}
+	ring, err := r.keyring()
+	if err != nil {
+		lock.Unlock()
+		return nil, nil, nil, err
+	}
+	return lock, st, ring, nil
+}
+
 // readFile reads a file of the repository of at most limit bytes.
 func (r *Repository) readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)

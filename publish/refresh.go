@@ -67,19 +67,11 @@ func (r *Repository) old(name string, expires time.Time) bool {
 }
 
 func (r *Repository) resign(ctx context.Context, pick func(*state, keyring) []string) ([]RoleState, error) {
-	lock, err := r.begin(ctx)
+	lock, st, ring, err := r.beginSigning(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Unlock()
-	st, err := r.load(time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	ring, err := r.keyring()
-	if err != nil {
-		return nil, err
-	}
 	was := st.roles()
 	names := pick(st, ring)
 	need := append([]string{metadata.TIMESTAMP}, names...)

@@ -53,19 +53,11 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 	if err := rel.prepare(); err != nil {
 		return nil, err
 	}
-	lock, err := r.begin(ctx)
+	lock, st, ring, err := r.beginSigning(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Unlock()
-	st, err := r.load(time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	ring, err := r.keyring()
-	if err != nil {
-		return nil, err
-	}
 	if err := ring.check(st, roleBases, "snapshot", "timestamp"); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ const (
 	BaseRefused              Code = "BaseRefused"
 	BaseRolledBack           Code = "BaseRolledBack"
 	BaseReleased             Code = "BaseReleased"
-	BaseConfirmed            Code = "BaseConfirmed"
 	BaseDamaged              Code = "BaseDamaged"
 	BaseRepaired             Code = "BaseRepaired"
 	BasesAreUpToDate         Code = "BasesAreUpToDate"
@@ -43,7 +42,6 @@ const (
 	LicenceExpiresSoon       Code = "LicenceExpiresSoon"
 	LicenceAdded             Code = "LicenceAdded"
 	StateDamaged             Code = "StateDamaged"
-	EventsLost               Code = "EventsLost"
 )
 
 // Table lists every event there is.
@@ -60,7 +58,6 @@ var Table = []Kind{
 	{BaseRefused, Error, "base {base} version {version} was refused: {error}", "the installed version stays in use; tell the publisher"},
 	{BaseRolledBack, Warning, "base {base} rolled back from version {from} to {to}: {error}", "it is kept until a newer version; freshet bases release {base} allows version {from} again"},
 	{BaseReleased, Info, "base {base}: version {version} may be installed again", ""},
-	{BaseConfirmed, Info, "base {base} version {version} confirmed", ""},
 	{BaseDamaged, Critical, "base {base} version {version} is damaged: {error}", "freshet bases repair {base} fetches it again; the agent does so by itself within a day"},
 	{BaseRepaired, Info, "base {base} version {version} was repaired", ""},
 	{BasesAreUpToDate, Info, "bases are up to date again", ""},
@@ -87,7 +84,6 @@ var Table = []Kind{
 	{LicenceExpiresSoon, Warning, "the licence for {to} ends at {until}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceAdded, Info, "licence for {to} added, until {until}", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
-	{EventsLost, Warning, "older events were dropped to keep the log within its bound", ""},
 }
 
 func kindOf(c Code) Kind {
