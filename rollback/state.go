@@ -38,11 +38,13 @@ type State struct {
 	Quarantine []Withdrawn `json:"quarantine,omitempty"`
 }
 
-// Withdrawn is a version that is not to be installed again, nor any below it,
-// until a newer one comes or a person releases it.
+// Withdrawn is a version of a base or of a module that is not to be installed
+// again, nor any below it, until a newer one comes or a person releases it.
 type Withdrawn struct {
-	Base    string    `json:"base"`
-	Version int64     `json:"version"`
+	Base    string    `json:"base,omitempty"`
+	Version int64     `json:"version,omitempty"`
+	Module  string    `json:"module,omitempty"`
+	Release string    `json:"release,omitempty"` // the module's semantic version
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
 	ByHand  bool      `json:"by_hand,omitempty"` // an operator rolled back
@@ -97,7 +99,7 @@ func (s State) Withdraw(gone ...Withdrawn) State {
 	s.Quarantine = slices.Clone(s.Quarantine)
 	for _, w := range gone {
 		s.Quarantine = slices.DeleteFunc(s.Quarantine, func(o Withdrawn) bool {
-			return o.Base == w.Base && o.Version == w.Version
+			return o.Base == w.Base && o.Version == w.Version && o.Module == w.Module && o.Release == w.Release
 		})
 		s.Quarantine = append(s.Quarantine, w)
 	}
@@ -109,7 +111,7 @@ func (s State) Release(base string) (State, []Withdrawn) {
 	var out []Withdrawn
 	var keep []Withdrawn
 	for _, w := range s.Quarantine {
-		if w.Base == base {
+		if w.Module == "" && w.Base == base {
 			out = append(out, w)
 		} else {
 			keep = append(keep, w)
@@ -123,7 +125,7 @@ func (s State) Release(base string) (State, []Withdrawn) {
 // by hand holds back all up to it; one that failed holds back itself alone.
 func (s State) Held(base string, version int64) (Withdrawn, bool) {
 	for _, w := range s.Quarantine {
-		if w.Base == base && (w.Version == version || w.ByHand && version <= w.Version) {
+		if w.Module == "" && w.Base == base && (w.Version == version || w.ByHand && version <= w.Version) {
 			return w, true
 		}
 	}
@@ -133,7 +135,7 @@ func (s State) Held(base string, version int64) (Withdrawn, bool) {
 // Forget drops what a confirmed newer version of a base has made moot.
 func (s State) Forget(confirmed map[string]Ref) State {
 	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool {
-		return confirmed[w.Base].Version > w.Version
+		return w.Module == "" && confirmed[w.Base].Version > w.Version
 	})
 	return s
 }
@@ -160,14 +162,26 @@ type Ref struct {
 	Manifest  string    `json:"manifest"` // SHA-256 of the manifest, kept at manifests/SHA256.json
 }
 
+// Slot is a version of a module within a generation. It says all that starting
+// it takes: whoever starts it reads no manifest.
+type Slot struct {
+	Version  string   `json:"version"`            // semantic, without a v
+	Dir      string   `json:"dir"`                // below modules/NAME/
+	Image    string   `json:"image"`              // SHA-256 of the image, hexadecimal; "": brought by a package
+	Manifest string   `json:"manifest,omitempty"` // SHA-256 of the manifest, kept at manifests/SHA256.json
+	Start    []string `json:"start,omitempty"`    // the command, its program below the slot; none: nothing runs
+	Health   []string `json:"health,omitempty"`   // exits with 0 while the module is well
+}
+
 // Generation is everything that an update can change.
 type Generation struct {
-	Number   int            `json:"number"`
-	Made     time.Time      `json:"made"`
-	Why      string         `json:"why"` // "update", "rollback", …
-	Bases    map[string]Ref `json:"bases"`
-	Settings string         `json:"settings,omitempty"` // SHA-256 of the settings in force
-	Firewall string         `json:"firewall,omitempty"` // mechanism
+	Number   int             `json:"number"`
+	Made     time.Time       `json:"made"`
+	Why      string          `json:"why"` // "update", "rollback", …
+	Bases    map[string]Ref  `json:"bases"`
+	Modules  map[string]Slot `json:"modules,omitempty"`  // "agent" is Freshet itself
+	Settings string          `json:"settings,omitempty"` // SHA-256 of the settings in force
+	Firewall string          `json:"firewall,omitempty"` // mechanism
 }
 
 // With gives a copy in which the bases named in refs are replaced.

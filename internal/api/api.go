@@ -77,8 +77,10 @@ type BaseStatus struct {
 // Held is a version that is not installed again until a newer one comes or a
 // person releases it.
 type Held struct {
-	Base    string    `json:"base"`
-	Version int64     `json:"version"`
+	Base    string    `json:"base,omitempty"`
+	Version int64     `json:"version,omitempty"`
+	Module  string    `json:"module,omitempty"`
+	Release string    `json:"release,omitempty"` // the module's semantic version
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
 	ByHand  bool      `json:"by_hand,omitempty"`
