@@ -35,6 +35,8 @@ type State struct {
 	Last       int         `json:"last"`               // the highest number ever given
 	Trial      int         `json:"trial,omitempty"`    // the newest put on trial
 	BadEnds    int         `json:"bad_ends,omitempty"` // of that trial
+	Layer      int         `json:"layer,omitempty"`    // current: a trial of bases beside one of modules, see SwitchBases
+	Over       int         `json:"over,omitempty"`     // what was current before it
 	Quarantine []Withdrawn `json:"quarantine,omitempty"`
 }
 
@@ -61,7 +63,7 @@ func (s State) Switch(n int) (State, error) {
 	if s.Trial != n {
 		s.Trial, s.BadEnds = n, 0
 	}
-	s.Current = n
+	s.Current, s.Layer, s.Over = n, 0, 0
 	return s, nil
 }
 
@@ -70,21 +72,21 @@ func (s State) Confirm() State {
 	if !s.OnTrial() {
 		return s
 	}
-	s.Previous, s.Good, s.Trial, s.BadEnds = s.Good, s.Current, 0, 0
+	s.Previous, s.Good, s.Trial, s.BadEnds, s.Layer, s.Over = s.Good, s.Current, 0, 0, 0, 0
 	return s
 }
 
 // Revert ends the trial badly: the good generation is current again and what
 // the trial brought is withdrawn.
 func (s State) Revert(gone ...Withdrawn) State {
-	s.Current, s.Trial, s.BadEnds = s.Good, 0, 0
+	s.Current, s.Trial, s.BadEnds, s.Layer, s.Over = s.Good, 0, 0, 0, 0
 	return s.Withdraw(gone...)
 }
 
 // Suspend makes the good generation current without a judgement, as after a
 // boot: the trial may be taken up again.
 func (s State) Suspend() State {
-	s.Current = s.Good
+	s.Current, s.Layer, s.Over = s.Good, 0, 0
 	return s
 }
 
@@ -149,6 +151,8 @@ func (s State) Check() error {
 		return fmt.Errorf("format %d", s.Format)
 	case min(s.Current, s.Good, s.Previous) < 0, max(s.Current, s.Good, s.Previous) > s.Last:
 		return fmt.Errorf("generations %d, %d, %d of %d", s.Current, s.Good, s.Previous, s.Last)
+	case min(s.Trial, s.Layer, s.Over) < 0, max(s.Trial, s.Layer, s.Over) > s.Last:
+		return fmt.Errorf("trials %d, %d over %d of %d", s.Trial, s.Layer, s.Over, s.Last)
 	}
 	return nil
 }
@@ -223,9 +227,9 @@ func Before(g Generation, base string, others []Generation) (Ref, bool) {
 
 // Keep lists the generations that must stay: current, good, previous, the one
 // whose trial may be taken up again, and for
-// each base of the current one the newest holding the version before.
+// each base and module of the good one the newest holding the version before.
 func (s State) Keep(all []Generation) []int {
-	keep := map[int]bool{s.Current: true, s.Good: true, s.Previous: true, s.Trial: true}
+	keep := map[int]bool{s.Current: true, s.Good: true, s.Previous: true, s.Trial: true, s.Over: true}
 	var current Generation
 	for _, g := range all {
 		if g.Number == s.Good {
@@ -244,6 +248,11 @@ func (s State) Keep(all []Generation) []int {
 			}
 		}
 		keep[newest] = true
+	}
+	for module := range current.Modules {
+		if n, ok := newestWithModuleBefore(current, module, all); ok {
+			keep[n] = true
+		}
 	}
 	delete(keep, 0)
 	return slices.Sorted(maps.Keys(keep))

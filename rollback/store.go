@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +73,29 @@ func (s Store) Save(st State) error {
 		return fmt.Errorf("saving the state: %w", err)
 	}
 	return nil
+}
+
+// ErrChanged says that the state is not any more what a change began from.
+var ErrChanged = errors.New("the state was changed by another process meanwhile")
+
+// Switch replaces the state was by is, as [Store.Save] does, if it still is
+// was; else it returns [ErrChanged] and nothing has changed. It is for
+// processes that change the state at the same time, as an agent that updates
+// and what judges it; a lock is held while it is at work.
+func (s Store) Switch(was, is State) error {
+	lock, err := s.Disk.LockWait(context.Background(), filepath.Join(s.Dir, "state.lock"))
+	if err != nil {
+		return fmt.Errorf("saving the state: %w", err)
+	}
+	defer lock.Unlock()
+	now, err := s.Load()
+	if err != nil {
+		return err
+	}
+	if !now.equal(was) {
+		return ErrChanged
+	}
+	return s.Save(is)
 }
 
 // syncAgain syncs the folders that lead to the current generation: a run that

@@ -19,7 +19,7 @@ func (u *Updater) RollBack(ctx context.Context, names []string) ([]Change, error
 	if _, err := u.Start(ctx); err != nil {
 		return nil, err
 	}
-	st, now, err := u.load()
+	_, now, err := u.load()
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,11 @@ func (u *Updater) RollBack(ctx context.Context, names []string) ([]Change, error
 	}
 	gen := now.With(refs)
 	gen.Why, gen.Made = "rollback", u.Clock.Now().UTC()
-	if err := u.goTo(st.Withdraw(gone...), gen); err != nil {
+	gen.Number = 0
+	_, err = u.change(func(st rollback.State) (rollback.State, error) {
+		return u.settleBases(st.Withdraw(gone...), gen)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return changes, u.tell(ctx, now, changes)
@@ -65,18 +69,6 @@ func (u *Updater) before(now rollback.Generation, name string) (rollback.Ref, er
 		return ref, fmt.Errorf("base %q has no version before %d on this machine", name, installed.Version)
 	}
 	return ref, nil
-}
-
-// goTo commits a generation made of versions that were good before: no trial.
-func (u *Updater) goTo(st rollback.State, gen rollback.Generation) error {
-	st, gen, err := u.store().Make(st, gen)
-	if err != nil {
-		return err
-	}
-	if st, err = st.Switch(gen.Number); err != nil {
-		return err
-	}
-	return u.store().Save(st.Confirm())
 }
 
 // tell brings engines and events in line with a rollback that is committed.
@@ -99,15 +91,15 @@ func (u *Updater) Release(_ context.Context, name string) ([]rollback.Withdrawn,
 	if err := bases.CheckName(name); err != nil {
 		return nil, err
 	}
-	st, err := u.store().Load()
+	var out []rollback.Withdrawn
+	_, err := u.change(func(st rollback.State) (rollback.State, error) {
+		st, out = st.Release(name)
+		if len(out) == 0 {
+			return st, fmt.Errorf("base %q has no version that is held back", name)
+		}
+		return st, nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	st, out := st.Release(name)
-	if len(out) == 0 {
-		return nil, fmt.Errorf("base %q has no version that is held back", name)
-	}
-	if err := u.store().Save(st); err != nil {
 		return nil, err
 	}
 	for _, w := range out {
@@ -119,10 +111,5 @@ func (u *Updater) Release(_ context.Context, name string) ([]rollback.Withdrawn,
 // withdraw quarantines a version that was refused before any switch.
 func (u *Updater) withdraw(w rollback.Withdrawn) (rollback.State, error) {
 	w.At = u.Clock.Now().UTC()
-	st, err := u.store().Load()
-	if err != nil {
-		return st, err
-	}
-	st = st.Withdraw(w)
-	return st, u.store().Save(st)
+	return u.change(func(st rollback.State) (rollback.State, error) { return st.Withdraw(w), nil })
 }

@@ -205,13 +205,14 @@ func (u *Updater) tellLicence(s *survey) {
 	}
 }
 
-// spend marks, before gen is confirmed, that it is the one update without a
-// licence, if it is: one that brings a base that was not installed.
-func (u *Updater) spend(s *survey, gen rollback.Generation) error {
+// spend marks, before the bases of gen are confirmed in generation good, that it
+// is the one update without a licence, if it is: one that brings a base that was
+// not installed.
+func (u *Updater) spend(s *survey, good int, gen rollback.Generation) error {
 	if s.licence.MayUpdate() || len(gen.Changed(s.now)) == 0 {
 		return nil
 	}
-	m, err := s.licence.mark.Spend(gen.Number, u.Clock.Now())
+	m, err := s.licence.mark.Spend(good, u.Clock.Now())
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,11 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 			return false, err
 		}
 	}
-	resume = st.Trial > 0
+	_, _, ofModules, err := u.trialOf(st)
+	if err != nil {
+		return false, err
+	}
+	resume = st.Trial > 0 && !ofModules
 	gen, err := u.store().Generation(st.Current)
 	if err != nil {
 		return false, err
@@ -62,24 +66,33 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 	return resume, u.prune(st)
 }
 
-// endBroken returns to the good generation from a trial that nobody watches
-// any more. A boot or an orderly stop took the mark in the runtime folder
-// away; where it still stands the agent died, and after MaxBadEnds deaths the
-// trial's versions are taken to be the cause.
+// endBroken returns to the good generation from a trial of bases that nobody
+// watches any more. A boot or an orderly stop took the mark in the runtime
+// folder away; where it still stands the agent died, and after MaxBadEnds deaths
+// the trial's versions are taken to be the cause.
+//
+// A trial of modules is left to who judges it. One of bases beside it is broken
+// off: why the agent died there cannot be known, and the modules are asked first.
 func (u *Updater) endBroken(st rollback.State) (rollback.State, error) {
-	if u.trialMark() == st.Current {
-		st = st.BadEnd()
+	_, _, ofModules, err := u.trialOf(st)
+	if err != nil || ofModules && st.Layer == 0 {
+		return st, err
 	}
-	if st.BadEnds < rollback.MaxBadEnds {
-		st = st.Suspend()
-	} else {
-		gone, err := u.allNew(st)
-		if err != nil {
-			return st, err
+	mark := u.trialMark()
+	st, err = u.change(func(st rollback.State) (rollback.State, error) {
+		if ofModules {
+			return st.EndBases(), nil
 		}
-		st = st.Revert(gone...)
-	}
-	if err := u.store().Save(st); err != nil {
+		if mark == st.Current {
+			st = st.BadEnd()
+		}
+		if st.BadEnds < rollback.MaxBadEnds {
+			return st.Suspend(), nil
+		}
+		gone, err := u.allNew(st)
+		return st.Revert(gone...), err
+	})
+	if err != nil {
 		return st, err
 	}
 	u.endTrial()

@@ -169,38 +169,27 @@ func (u *Updater) commit(ctx context.Context, s *survey, ready []*job, r *report
 	for _, j := range ready {
 		refs[j.name] = j.ref()
 	}
-	gen := s.now.With(refs)
-	for _, name := range s.drop {
-		delete(gen.Bases, name)
-	}
-	gen.Why, gen.Made = "update", u.Clock.Now().UTC()
-	st, gen, err := u.sameOrNew(s.state, gen)
+	var gen rollback.Generation
+	st, err := u.change(func(st rollback.State) (rollback.State, error) {
+		now, err := u.store().Generation(st.Current) // its modules may be others than when the survey was made
+		if err != nil {
+			return st, err
+		}
+		gen = now.With(refs)
+		for _, name := range s.drop {
+			delete(gen.Bases, name)
+		}
+		gen.Why, gen.Made = "update", u.Clock.Now().UTC()
+		if st, gen, err = u.tryBases(st, gen); err != nil {
+			return st, err
+		}
+		return st, u.beginTrial(gen.Number)
+	})
 	if err != nil {
-		return gen, err
-	}
-	if st, err = st.Switch(gen.Number); err != nil {
-		return gen, err
-	}
-	if err := u.beginTrial(gen.Number); err != nil {
-		return gen, err
-	}
-	if err := u.store().Save(st); err != nil {
 		return gen, err
 	}
 	s.state = st
 	return gen, u.show(ctx, gen)
-}
-
-// sameOrNew takes up the generation of a suspended trial, if it holds the same
-// versions, so that its bad ends stay counted.
-func (u *Updater) sameOrNew(st rollback.State, gen rollback.Generation) (rollback.State, rollback.Generation, error) {
-	if st.Trial > 0 {
-		old, err := u.store().Generation(st.Trial)
-		if err == nil && maps.EqualFunc(old.Bases, gen.Bases, func(a, b rollback.Ref) bool { return a.Dir == b.Dir && a.Manifest == b.Manifest }) {
-			return st, old, nil
-		}
-	}
-	return u.store().Make(st, gen)
 }
 
 // judge has the engines take the new versions, watches them, and confirms or
@@ -226,11 +215,14 @@ func (u *Updater) judge(ctx context.Context, s *survey, gen rollback.Generation,
 }
 
 func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) error {
-	if err := u.spend(s, gen); err != nil {
-		return err
-	}
-	st := s.state.Confirm().Forget(gen.Bases)
-	if err := u.store().Save(st); err != nil {
+	st, err := u.change(func(st rollback.State) (rollback.State, error) {
+		st, err := u.settleBases(st, gen)
+		if err == nil {
+			err = u.spend(s, st.Good, gen)
+		}
+		return st.Forget(gen.Bases), err
+	})
+	if err != nil {
 		return err
 	}
 	s.state = st
@@ -260,28 +252,34 @@ func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation
 			delete(kept, name)
 		}
 	}
-	st := s.state.Revert(gone...)
-	back := s.now
 	rest := rollback.Generation{Made: u.Clock.Now().UTC(), Why: "update", Bases: kept}
-	if len(rest.Changed(s.now)) > 0 {
-		var err error
-		if st, back, err = u.store().Make(st, rest); err != nil {
-			return err
+	st, err := u.change(func(st rollback.State) (rollback.State, error) {
+		switch {
+		case st.Layer != 0:
+			st = st.EndBases()
+		case st.Current == gen.Number: // else who judges modules has ended it already
+			st = st.Revert()
 		}
-		if st, err = st.Switch(back.Number); err != nil {
-			return err
+		st = st.Withdraw(gone...)
+		if len(rest.Changed(s.now)) == 0 {
+			return st, nil
 		}
-		st = st.Confirm()
-		if err := u.spend(s, back); err != nil {
-			return err
+		st, err := u.settleBases(st, rest)
+		if err == nil {
+			err = u.spend(s, st.Good, rest)
 		}
+		return st, err
+	})
+	if err != nil {
+		return err
 	}
-	if err := u.store().Save(st); err != nil {
+	back, err := u.store().Generation(st.Current)
+	if err != nil {
 		return err
 	}
 	s.state = st
 	u.endTrial()
-	err := u.show(ctx, back)
+	err = u.show(ctx, back)
 	for _, w := range gone {
 		u.take(ctx, w.Base, back, gen)
 		u.emit(event.BaseRolledBack, "base", w.Base, "from", fmt.Sprint(w.Version),
