@@ -1,0 +1,11 @@
+package firewall
+
+// MaterialOf is the material of lists, with sets of the kernel or without.
+func MaterialOf(lists map[string]Addresses, sets bool) Material {
+	return materialOf(lists, sets)
+}
+
+// NFT is the table that the other mechanism loads, its sets included.
+func NFT(p Policy, number int, m Material) string {
+	return nftText(nftChains(p, number, m), m.nftSets())
+}

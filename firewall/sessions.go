@@ -1,0 +1,156 @@
+package firewall
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxProc bounds what is read of a table of the kernel's.
+const maxProc = 16 << 20
+
+// Session is a lifeline of an operator who came by SSH: ssh is what sshd puts
+// into SSH_CONNECTION, "CLIENT PORT SERVER PORT". ok is false for any other text.
+func Session(ssh string) (Lifeline, bool) {
+	f := strings.Fields(ssh)
+	if len(f) != 4 || len(ssh) > 256 {
+		return Lifeline{}, false
+	}
+	from, err := netip.ParseAddr(f[0])
+	to, err2 := netip.ParseAddr(f[2])
+	port, err3 := strconv.ParseUint(f[3], 10, 16)
+	if err != nil || err2 != nil || err3 != nil {
+		return Lifeline{}, false
+	}
+	return session(from, to, uint16(port)), true
+}
+
+func session(from, to netip.Addr, port uint16) Lifeline {
+	from, to = from.Unmap().WithZone(""), to.Unmap().WithZone("")
+	return Lifeline{
+		What: fmt.Sprintf("the session from %s to port %d", from, port),
+		// The port of the client will be another one the next time.
+		Packet: Packet{Direction: In, From: from, To: to, Protocol: TCP, FromPort: 60000, Port: port, Interface: interfaceOf(to)},
+	}
+}
+
+// interfaceOf is the interface that has an address, "" if none has.
+func interfaceOf(a netip.Addr) string {
+	all, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, i := range all {
+		addrs, _ := i.Addrs()
+		for _, have := range addrs {
+			if p, err := netip.ParsePrefix(have.String()); err == nil && p.Addr().Unmap() == a {
+				return i.Name
+			}
+		}
+	}
+	return ""
+}
+
+// Sessions finds the operators' sessions of this machine: the connections to
+// port 22, and those from where utmp says that somebody is logged in.
+func Sessions() []Lifeline {
+	hosts := utmpHosts("/run/utmp")
+	var all []Lifeline
+	for _, path := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
+		data, err := readUpTo(path, maxProc)
+		if err != nil {
+			continue
+		}
+		for _, c := range established(data) {
+			from := c.far.Addr().Unmap()
+			if from.IsLoopback() || c.near.Port() != 22 && !slices.Contains(hosts, from) {
+				continue
+			}
+			l := session(from, c.near.Addr(), c.near.Port())
+			if !slices.ContainsFunc(all, func(o Lifeline) bool { return o.What == l.What }) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
+type connection struct{ near, far netip.AddrPort }
+
+// established reads a table as proc(5) describes /proc/net/tcp.
+func established(data []byte) []connection {
+	var all []connection
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 4 || f[3] != "01" {
+			continue
+		}
+		near, ok := procAddr(f[1])
+		far, ok2 := procAddr(f[2])
+		if ok && ok2 {
+			all = append(all, connection{near, far})
+		}
+	}
+	return all
+}
+
+// procAddr reads an address as words of the machine's byte order.
+func procAddr(s string) (netip.AddrPort, bool) {
+	text, port, _ := strings.Cut(s, ":")
+	raw, err := hex.DecodeString(text)
+	n, err2 := strconv.ParseUint(port, 16, 16)
+	if err != nil || err2 != nil || len(raw) != 4 && len(raw) != 16 {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(raw); i += 4 {
+		binary.NativeEndian.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+	}
+	a, _ := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(a.Unmap(), uint16(n)), true
+}
+
+// utmpHosts are the addresses that users are logged in from, see utmp(5):
+// records of 384 bytes, type at 0, address at 348.
+func utmpHosts(path string) []netip.Addr {
+	const size, user, addrAt = 384, 7, 348
+	data, err := readUpTo(path, maxProc)
+	if err != nil {
+		return nil
+	}
+	var hosts []netip.Addr
+	for ; len(data) >= size; data = data[size:] {
+		raw := data[addrAt : addrAt+16]
+		if binary.NativeEndian.Uint16(data) != user || bytes.Equal(raw, make([]byte, 16)) {
+			continue
+		}
+		a, _ := netip.AddrFromSlice(raw)
+		if bytes.Equal(raw[4:], make([]byte, 12)) {
+			a, _ = netip.AddrFromSlice(raw[:4])
+		}
+		hosts = append(hosts, a.Unmap())
+	}
+	return hosts
+}
+
+func readUpTo(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return data, err
+}
