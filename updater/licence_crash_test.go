@@ -2,6 +2,7 @@ package updater_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,4 +148,66 @@ func TestStoppedAnywhereTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
 			t.Logf("stopped at %d places, at %d of them after it was confirmed, and %d times twice", len(first), confirmed, again)
 		})
 	}
+}
+
+// TestTheDiskFailsAndTheOneUpdateIsNeitherLostNorRepeated has the first update
+// without a licence meet each fault at steps by chance, at all in a soak.
+func TestTheDiskFailsAndTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
+	if _, err := os.Stat("/dev/shm"); err == nil {
+		t.Setenv("TMPDIR", "/dev/shm")
+	}
+	h := newHours(t, 3, func(*updater.Updater) {})
+	stride := 40
+	if soak {
+		stride = 1
+	}
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			q := *h
+			q.world = &world{t: t, repo: h.repo, server: h.server, content: h.content}
+			cases := 0
+			for n := 1 + rand.IntN(stride); q.failsAt(f, n); n += stride {
+				cases++
+			}
+			t.Logf("%d cases", cases)
+		})
+	}
+}
+
+// failsAt has the update meet the fault at its n-th step; false where there
+// are not as many.
+func (h *hours) failsAt(f fault, n int) bool {
+	h.t.Helper()
+	dir := filepath.Join(h.t.TempDir(), "endpoint")
+	state := filepath.Join(dir, "state")
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	m, err := crashtest.New(state)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer m.Close()
+	hit := 0
+	disk := f.disk(m, n, &hit)
+	res := h.run(dir, 1, func(u *updater.Updater) { u.Disk = disk })
+	if hit == 0 {
+		return false
+	}
+	defer func() {
+		if h.t.Failed() {
+			h.t.Fatalf("at step %d: %+v", n, res)
+		}
+	}()
+	cut := filepath.Join(h.t.TempDir(), "cut")
+	if err := os.Mkdir(cut, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := m.PowerCut(filepath.Join(cut, "state"), nil); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, left := range []string{dir, cut} {
+		h.exactlyOne(left, 2)
+	}
+	return true
 }

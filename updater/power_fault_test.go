@@ -79,6 +79,9 @@ func TestTheDiskFailsAtAnyStep(t *testing.T) {
 				if !soak {
 					stride = 60
 				}
+				if !soak && a.spoil != nil {
+					stride = 15
+				}
 				cases := 0
 				for n := 1 + q.random.IntN(stride); q.fails(f, n, floor, a); n += stride {
 					cases++
@@ -106,6 +109,7 @@ func (p *power) fails(f fault, n int, floor marks, a act) bool {
 		}
 	}()
 	what += fmt.Sprintf(", %d times: %v", hit, p.events)
+	p.reported(a)
 	p.check(m.Dir, floor)
 	p.told(f, err, a)
 	killed := p.kill(m)

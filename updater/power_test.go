@@ -17,6 +17,7 @@ import (
 func (p *power) acts() map[string]act {
 	start := p.start
 	return map[string]act{
+		"a repair":       {start: start, do: repair, list: 3, spoil: spoilt},
 		"a first update": {do: update, list: 3},
 		"an update":      {start: start, do: update, list: 3, every: true},
 		"an update that an engine does not bear": {
@@ -49,6 +50,7 @@ func (p *power) stop(what string, m *crashtest.Model, a act, n int) (killed *cra
 		if err != nil && a.engine == nil {
 			p.t.Fatalf("not stopped: %v", err)
 		}
+		p.reported(a)
 		// The end is a moment too: what was reported must be kept.
 		p.recovers(what+"then a power cut after the end", p.cut(m, nil), p.top.unless(a), a)
 	}
@@ -130,7 +132,9 @@ func (p *power) cuts(what string, m *crashtest.Model, floor marks, a act, others
 func (p *power) again(what string, killed *crashtest.Model, floor marks, a act) int {
 	p.t.Helper()
 	next := a
-	next.do = update
+	if a.spoil == nil {
+		next.do = update
+	}
 	stopped := 0
 	for m := 1; ; m++ {
 		at := m

@@ -54,8 +54,13 @@ func (d *Disk) after(op, path string) error {
 }
 
 // Do announces a step that the caller takes itself, for content that is
-// written first and synced by [Disk.SyncTree] later.
+// written first and synced by [Disk.SyncTree] later, or by the caller, who
+// then says [Disk.Did].
 func (d *Disk) Do(op, path string) error { return d.step(op, path) }
+
+// Did says that a step was done that Do announced. It need not be said of what
+// SyncTree syncs later.
+func (d *Disk) Did(op, path string) error { return d.after(op, path) }
 
 // WriteFile replaces path by data, whole or not at all. perm is set as given,
 // whatever the umask.

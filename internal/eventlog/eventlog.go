@@ -1,7 +1,7 @@
 // Package eventlog keeps events on disk: bounded, durable, in order.
 //
 // The log is two files of JSON lines, PATH and, older, PATH.1. When PATH has
-// half of what is allowed, it is renamed to PATH.1 and a new PATH begins:
+// half of what is allowed, it becomes PATH.1 and a new PATH begins:
 //
 //	PATH.1   {"last":[…]}              what the newest event of each code was before this file
 //	         {"seq":1,"time":…,"code":"AgentStarted",…}
@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -72,7 +73,9 @@ func Open(path string, maxBytes int64, disk *durable.Disk) (*Log, error) {
 func (l *Log) open() error {
 	older, err := os.Open(l.path + ".1")
 	if err == nil {
-		_, err = scan(older, l.note)
+		if !l.isAt(older) { // else a rotation was cut short
+			_, err = scan(older, l.note)
+		}
 		err = errors.Join(err, older.Close())
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -89,10 +92,25 @@ func (l *Log) open() error {
 	if err == nil {
 		l.size, err = whole, l.cut(whole)
 	}
+	if err == nil {
+		// A killed process may have left its last line, and the name of the
+		// file, in the page cache alone. What is built on them would go too.
+		err = l.do("fsync", l.file.Sync)
+	}
+	if err == nil {
+		err = l.disk.SyncDir(filepath.Dir(l.path))
+	}
 	if err != nil {
 		l.file.Close()
 	}
 	return err
+}
+
+// isAt says whether f is what the log's name leads to.
+func (l *Log) isAt(f *os.File) bool {
+	a, errA := f.Stat()
+	b, errB := os.Stat(l.path)
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // note takes in a record read back.
@@ -164,16 +182,10 @@ func (l *Log) write(line []byte) error {
 	if err := l.cut(l.size); err != nil { // what an earlier failure could not cut
 		return err
 	}
-	if err := l.step("write"); err != nil {
+	if err := l.do("write", func() error { _, err := l.file.Write(line); return err }); err != nil {
 		return err
 	}
-	if _, err := l.file.Write(line); err != nil {
-		return err
-	}
-	if err := l.step("fsync"); err != nil {
-		return err
-	}
-	return l.file.Sync()
+	return l.do("fsync", l.file.Sync)
 }
 
 // cut shortens the file to size, if it is longer.
@@ -182,10 +194,10 @@ func (l *Log) cut(size int64) error {
 	if err != nil || st.Size() <= size {
 		return err
 	}
-	if err := l.file.Truncate(size); err != nil {
+	if err := l.do("write", func() error { return l.file.Truncate(size) }); err != nil {
 		return err
 	}
-	return l.file.Sync()
+	return l.do("fsync", l.file.Sync)
 }
 
 // rotate makes room for n bytes.
@@ -194,14 +206,30 @@ func (l *Log) rotate(n int64) error {
 		return nil
 	}
 	if l.file != nil {
-		// Not there: an earlier rename happened, then failed to be synced.
-		if err := l.disk.Rename(l.path, l.path+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := l.setAside(); err != nil {
 			return err
 		}
 		l.file.Close()
 		l.file = nil
 	}
 	return l.begin()
+}
+
+// setAside gives the file its second name, and leaves it the first until the
+// new file takes that: of a rename a power cut may leave neither name.
+func (l *Log) setAside() error {
+	older := l.path + ".1"
+	if err := l.disk.RemoveAll(older); err != nil {
+		return err
+	}
+	if err := l.disk.Link(l.path, older); err == nil {
+		return l.disk.SyncDir(filepath.Dir(l.path))
+	}
+	// No links on this file system; or there is nothing to give a name to.
+	if err := l.disk.Rename(l.path, older); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // begin makes a new file that opens with the newest event of each code.
@@ -218,11 +246,15 @@ func (l *Log) begin() error {
 	return nil
 }
 
-func (l *Log) step(op string) error {
-	if l.disk == nil || l.disk.Step == nil {
-		return nil
+// do takes a step on the log's own file.
+func (l *Log) do(op string, step func() error) error {
+	if err := l.disk.Do(op, l.path); err != nil {
+		return err
 	}
-	return l.disk.Step(op, l.path)
+	if err := step(); err != nil {
+		return err
+	}
+	return l.disk.Did(op, l.path)
 }
 
 // Close closes the files and ends every Follow.

@@ -57,7 +57,8 @@ func (s Store) MakeAgentID() (damaged, err error) {
 	var unread *fs.PathError
 	switch {
 	case err == nil:
-		return nil, nil
+		// A killed process may have left its name in the page cache alone.
+		return nil, s.Disk.SyncDir(s.Dir)
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.As(err, &unread) && !errors.Is(err, unix.EISDIR):
 		return nil, err
@@ -145,6 +146,11 @@ func (s Store) Mend() []error {
 			}
 		}
 	}
+	for _, dir := range []string{s.licences(), s.marks()} {
+		if _, err := os.Stat(dir); err == nil { // a killed process may not have come to this
+			found = append(found, s.Disk.SyncDir(dir))
+		}
+	}
 	return slices.DeleteFunc(found, func(err error) bool { return err == nil })
 }
 
@@ -221,6 +227,9 @@ func (s Store) Settle(good int, at time.Time) error {
 		m = m.Settle(good)
 		m.At = at.UTC().Truncate(time.Second)
 		errs = append(errs, s.SaveMark(repository, m))
+	}
+	if len(repositories) > 0 { // a killed process may have settled one in the page cache alone
+		errs = append(errs, s.Disk.SyncDir(s.marks()))
 	}
 	return errors.Join(errs...)
 }

@@ -123,14 +123,24 @@ func (c *cut) content(n *node) ([]byte, error) {
 	if string(now) == string(n.content) || c.random.Float64() >= c.contentOdds {
 		return n.content, nil
 	}
-	at := c.random.IntN(len(now) + 1)
+	kept := common(now, n.content) // what was synced and is unchanged stays
+	at := kept + c.random.IntN(len(now)-kept+1)
 	switch c.random.IntN(4) {
 	case 0:
 		return now[:at], nil // the rest was not written, nor the length
 	case 1:
 		clear(now[at:]) // the length was, the rest was not
 	case 2:
-		clear(now)
+		clear(now[kept:])
 	}
 	return now, nil
+}
+
+// common is the length of what a and b begin with alike.
+func common(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
