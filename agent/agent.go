@@ -41,6 +41,9 @@ type Agent struct {
 	// again, which may have been set; default 15 min.
 	Recheck time.Duration
 
+	// Zone is that of times of day; nil: the host's.
+	Zone *time.Location
+
 	// Beat, if set, is called by the main loop at least every BeatEvery.
 	Beat      func()
 	BeatEvery time.Duration

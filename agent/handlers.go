@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -184,7 +185,7 @@ func (a *Agent) getPlan(w http.ResponseWriter, req *http.Request) error {
 func (a *Agent) getTasks(w http.ResponseWriter, _ *http.Request) error {
 	a.mu.Lock()
 	var all []api.Task
-	for _, d := range predefined {
+	for _, d := range a.records.definitions() {
 		all = append(all, a.task(d))
 	}
 	a.mu.Unlock()
@@ -192,7 +193,7 @@ func (a *Agent) getTasks(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (a *Agent) getTask(w http.ResponseWriter, req *http.Request) error {
-	d, err := taskOf(req)
+	d, err := a.taskOf(req)
 	if err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (a *Agent) getTask(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (a *Agent) patchTask(w http.ResponseWriter, req *http.Request) error {
-	d, err := taskOf(req)
+	d, err := a.taskOf(req)
 	if err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (a *Agent) patchTask(w http.ResponseWriter, req *http.Request) error {
 	if err := api.Decode(req.Body, &c); err != nil {
 		return err
 	}
-	t, err := a.set(d.id, c)
+	t, err := a.set(d, c)
 	if err != nil {
 		return err
 	}
@@ -219,11 +220,11 @@ func (a *Agent) patchTask(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (a *Agent) postStart(w http.ResponseWriter, req *http.Request) error {
-	d, err := taskOf(req)
+	d, err := a.taskOf(req)
 	if err != nil {
 		return err
 	}
-	if d.id == api.TaskUpdate {
+	if d.kind == api.TypeUpdate {
 		// At once, with what to do: the result of a run has no room for it.
 		if err := a.readyNow(); err != nil {
 			return err
@@ -237,7 +238,7 @@ func (a *Agent) postStart(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (a *Agent) postStop(w http.ResponseWriter, req *http.Request) error {
-	d, err := taskOf(req)
+	d, err := a.taskOf(req)
 	if err != nil {
 		return err
 	}
@@ -248,7 +249,7 @@ func (a *Agent) postStop(w http.ResponseWriter, req *http.Request) error {
 }
 
 func (a *Agent) getProgress(w http.ResponseWriter, req *http.Request) error {
-	d, err := taskOf(req)
+	d, err := a.taskOf(req)
 	if err != nil {
 		return err
 	}
@@ -276,10 +277,18 @@ func (a *Agent) getSettings(w http.ResponseWriter, _ *http.Request) error {
 	return api.Answer(w, api.Settings{File: a.Settings, YAML: string(text), Refused: refused})
 }
 
-func taskOf(req *http.Request) (definition, error) {
-	id, err := strconv.Atoi(req.PathValue("id"))
-	if err != nil {
-		return definition{}, &api.Error{Code: api.NoSuchTask, Text: fmt.Sprintf("%q is no task", req.PathValue("id"))}
+// taskOf finds a task by its ID or, since no name is a number, by its name.
+func (a *Agent) taskOf(req *http.Request) (definition, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	named := req.PathValue("id")
+	if id, err := strconv.Atoi(named); err == nil {
+		return a.definitionOf(id)
 	}
-	return definitionOf(id)
+	for _, d := range a.records.definitions() {
+		if strings.EqualFold(d.name, named) {
+			return d, nil
+		}
+	}
+	return definition{}, &api.Error{Code: api.NoSuchTask, Text: fmt.Sprintf("%.80q is no task", named)}
 }

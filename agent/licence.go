@@ -43,7 +43,7 @@ func (a *Agent) postLicence(w http.ResponseWriter, req *http.Request) error {
 	}
 	// An update that waited for it need wait no longer.
 	a.mu.Lock()
-	if def, err := definitionOf(api.TaskUpdate); err == nil {
+	if def, err := a.definitionOf(api.TaskUpdate); err == nil {
 		a.reschedule(def, true)
 	}
 	a.mu.Unlock()

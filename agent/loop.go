@@ -11,6 +11,7 @@ import (
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/updater"
 )
 
 const defaultRecheck = 15 * time.Minute
@@ -64,21 +65,30 @@ func (a *Agent) begun(ctx context.Context) error {
 // planAll says when each task runs first after a start. The caller holds a.mu.
 func (a *Agent) planAll(resume bool) {
 	now := a.Clock.Now().UTC()
-	for _, d := range scheduled() {
-		rec := a.records.Tasks[d.id]
-		s := rec.schedule(d.usual(a.force))
-		if rec.Next.IsZero() && !d.atOnce {
-			rec.Next = s.after(now, rand.Float64())
-		}
+	for _, d := range a.scheduled() {
+		p, rec, missed := a.planOf(d), a.records.Tasks[d.id], false
 		if d.id == api.TaskUpdate && rec.Next.After(now) && a.awaited(rec.Last) {
 			rec.Next = now
 		}
-		rec.Next = s.atStart(now, rec.Next, rand.Float64())
+		rec, missed = p.atStart(rec, now, d.atOnce && p.Kind() != api.Manual, rand.Float64())
+		if missed && p.enabled {
+			a.skipped(d, whyMissed)
+		}
 		if resume && d.id == api.TaskUpdate {
 			rec.Next = now
 		}
 		a.records.Tasks[d.id] = rec
 	}
+}
+
+// Why a run is left out.
+const (
+	whyMissed = "its time was missed, and it is not made up for"
+	whyBusy   = "something else was running"
+)
+
+func (a *Agent) skipped(d definition, why string) {
+	a.emit(event.TaskSkipped, map[string]string{"task": fmt.Sprint(d.id), "name": d.name, "why": why})
 }
 
 // loop is the agent's main loop: it sleeps until something is due.
@@ -142,41 +152,53 @@ func (a *Agent) look() (*seen, error) {
 	return s, nil
 }
 
-// startDue starts a task that is due, else says how long until one is. While
-// something runs nothing is due: its end wakes the loop.
+// startDue starts a task that is due, else says how long until one is.
 func (a *Agent) startDue() (time.Duration, bool) {
-	id, next, ok := a.nextDue()
-	now := a.Clock.Now()
-	switch {
-	case !ok:
+	id, next := a.nextDue()
+	if id > 0 {
+		if _, err := a.start(id, updater.OnSchedule); err != nil {
+			a.warn(fmt.Sprintf("task %d does not start", id), err)
+			return firstRetry, true
+		}
 		return 0, false
-	case next.After(now):
-		return next.Sub(now), true
 	}
-	if _, err := a.start(id, "on schedule"); err != nil {
-		a.warn(fmt.Sprintf("task %d does not start", id), err)
-		return firstRetry, true
-	}
-	return 0, false
+	return next.Sub(a.Clock.Now()), !next.IsZero()
 }
 
-// nextDue is the task that runs next by itself.
-func (a *Agent) nextDue() (id int, next time.Time, ok bool) {
+// nextDue is the task to start now, 0 for none, and when the next is due; zero:
+// never. While something runs none is started: a task that comes due waits for
+// its end, or is left out.
+func (a *Agent) nextDue() (id int, next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.run != nil || a.ending {
-		return 0, next, false
+	if a.ending {
+		return 0, next
 	}
-	for _, d := range scheduled() {
-		rec := a.records.Tasks[d.id]
-		s := rec.schedule(d.usual(a.force))
-		rec.Next = s.bound(a.Clock.Now(), rec.Next)
+	now, since := a.Clock.Now(), time.Time{}
+	for _, d := range a.scheduled() {
+		p := a.planOf(d)
+		if !p.enabled || a.run != nil && a.run.task == d.id {
+			continue
+		}
+		rec, missed := p.late(p.bound(a.records.Tasks[d.id], now), now.UTC(), rand.Float64())
+		due := !rec.Next.IsZero() && !rec.Next.After(now)
+		switch {
+		case missed:
+			a.skipped(d, whyMissed)
+		case due && a.run != nil && p.skip:
+			a.skipped(d, whyBusy)
+			rec, due = p.pass(rec, now.UTC(), rand.Float64()), false
+		case due && a.run != nil:
+			rec.queued = true
+		case due && (id == 0 || rec.Next.Before(since)):
+			id, since = d.id, rec.Next
+		}
 		a.records.Tasks[d.id] = rec
-		if s.Enabled && (!ok || rec.Next.Before(next)) {
-			id, next, ok = d.id, rec.Next, true
+		if !due && !rec.Next.IsZero() && (next.IsZero() || rec.Next.Before(next)) {
+			next = rec.Next
 		}
 	}
-	return id, next, ok
+	return id, next
 }
 
 func (a *Agent) cancelRun() {

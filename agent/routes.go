@@ -22,7 +22,7 @@ type Route struct {
 
 // Routes is the whole local API.
 func Routes() []Route {
-	const get, post, patch = http.MethodGet, http.MethodPost, http.MethodPatch
+	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
 	return []Route{
 		{get, "/v1/version", false, "the agent's version", (*Agent).getVersion},
 		{get, "/v1/status", false, "state, bases, last and next update", (*Agent).getStatus},
@@ -34,8 +34,10 @@ func Routes() []Route {
 		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come, one a line", (*Agent).getEvents},
 		{get, "/v1/plan", true, "what an update would do; fetches metadata alone", (*Agent).getPlan},
 		{get, "/v1/tasks", false, "all tasks", (*Agent).getTasks},
-		{get, "/v1/tasks/{id}", false, "one task", (*Agent).getTask},
-		{patch, "/v1/tasks/{id}", true, "set every, random_delay, enabled; default goes back to the settings", (*Agent).patchTask},
+		{post, "/v1/tasks", true, "make a task: name, type (update or verify), and what PATCH sets", (*Agent).postTask},
+		{get, "/v1/tasks/{id}", false, "one task; {id} is its number or name", (*Agent).getTask},
+		{patch, "/v1/tasks/{id}", true, "set timing (or every), random_delay, enabled, make_up, limit, overlap, and of a user's task bases and sources; default goes back to the settings", (*Agent).patchTask},
+		{del, "/v1/tasks/{id}", true, "delete a task that a user made", (*Agent).deleteTask},
 		{post, "/v1/tasks/{id}/start", true, "run it now, or join the run that is going on", (*Agent).postStart},
 		{post, "/v1/tasks/{id}/stop", true, "end its run", (*Agent).postStop},
 		{get, "/v1/tasks/{id}/progress", false, "stream of the running or last run: progress, then its result, one a line", (*Agent).getProgress},
@@ -100,6 +102,8 @@ func (r Route) deed() string {
 		return "releasing what is held back"
 	case "/v1/plan":
 		return "planning an update"
+	case "/v1/tasks":
+		return "making a task"
 	case "/v1/tasks/{id}":
 		return "changing a task"
 	case "/v1/tasks/{id}/start":

@@ -2,10 +2,13 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/settings"
 )
 
 // run is one run of a task. Any number may watch it.
@@ -13,15 +16,37 @@ type run struct {
 	task   int // 0: a command that no task stands for
 	name   string
 	id     int64
+	yields bool     // it gives way to other tasks
 	from   importer // the zero value but for an import
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when another may begin; of tasks alone
+
+	over atomic.Int64 // the limit that ended it
 
 	mu       sync.Mutex // guards what follows
 	progress api.Progress
 	result   *api.Result
 	changed  chan struct{} // closed at the next change; nil as long as nobody waits
 }
+
+// limitError ends a run that took longer than its task may.
+type limitError struct{ limit time.Duration }
+
+func (e *limitError) Error() string {
+	return fmt.Sprintf("its time limit of %s is over", settings.Duration(e.limit))
+}
+
+// limited has the run end after d, if that is not 0. Time asleep does not count.
+func (r *run) limited(d time.Duration) {
+	if d > 0 {
+		end := r.cancel
+		timer := time.AfterFunc(d, func() { r.over.Store(int64(d)); end(&limitError{d}) })
+		r.cancel = func(cause error) { timer.Stop(); end(cause) }
+	}
+}
+
+// overtime is the limit that ended the run; 0: none did.
+func (r *run) overtime() time.Duration { return time.Duration(r.over.Load()) }
 
 // report takes the newest progress; who watches may miss some of it.
 func (r *run) report(p api.Progress) {

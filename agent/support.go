@@ -32,7 +32,7 @@ func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
 		Format: 1, Made: a.Clock.Now().UTC().Truncate(time.Second), System: system(), Settings: f.settings.Redacted(),
 		Version: api.Version{Version: a.Version, Go: runtime.Version(), API: "v1"}, Events: []event.Event{},
 	}
-	for _, d := range predefined {
+	for _, d := range a.records.definitions() {
 		s.Tasks = append(s.Tasks, a.task(d))
 	}
 	a.mu.Unlock()

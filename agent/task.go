@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/updater"
 )
 
@@ -40,16 +41,16 @@ func (a *Agent) startFrom(id int, why, path string) (api.Started, error) {
 
 // tryStart is startFrom, but for a channel that closes when what gives way has.
 func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-chan struct{}, err error) {
-	def, err := definitionOf(id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	def, err := a.definitionOf(id)
 	if err != nil {
 		return started, nil, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if a.run != nil && a.run.task == id && (path == "" || path == a.run.from.path) {
 		return api.Started{Task: id, Run: a.run.id, Joined: true}, nil, nil
 	}
-	if a.run != nil && a.run.task == api.TaskVerify {
+	if a.run != nil && a.run.yields {
 		a.run.cancel(fmt.Errorf("gave way to %s", def.name))
 		return started, a.run.done, nil
 	}
@@ -62,28 +63,44 @@ func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-
 	r.id = rec.Runs
 	a.records.Tasks[id] = rec
 	a.last[id] = r
-	f := a.force
+	r.yields = def.kind == api.TypeVerify
+	r.limited(a.planOf(def).limit)
+	work := a.work(def, r, why, path)
+	a.runs.Go(func() { a.finish(r, work(ctx)) })
+	return api.Started{Task: id, Run: r.id}, nil, nil
+}
+
+// work is what a run of a task does. The caller holds a.mu; what it returns is
+// called without.
+func (a *Agent) work(def definition, r *run, why, path string) func(context.Context) finished {
+	f, names, ready := a.force, []string(nil), error(nil)
+	if def.own != nil {
+		names = def.own.Bases
+		f, ready = f.ordered(def.own.Sources)
+	}
 	if r.from.path = path; path != "" {
 		f = f.alone(path)
 	}
-	u, ready := a.updater(f), a.ready(f)
+	u := a.updater(f)
+	if ready == nil {
+		ready = a.ready(f)
+	}
 	r.from.listen(u)
-	a.runs.Go(func() {
-		switch {
-		case id == api.TaskRollback:
-			a.finish(r, a.rollBack(ctx, u))
-		case id == api.TaskVerify:
-			a.finish(r, a.repair(ctx, u, r))
-		case ready != nil:
-			a.finish(r, a.refuse(ready))
-		default:
-			res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
-			out := resultOf(res)
-			r.from.explain(&out, a.emit)
-			a.finish(r, finished{out, res.RetryAfter})
-		}
-	})
-	return api.Started{Task: id, Run: r.id}, nil, nil
+	switch {
+	case def.kind == api.TypeRollback:
+		return func(ctx context.Context) finished { return a.rollBack(ctx, u) }
+	case def.kind == api.TypeVerify:
+		return func(ctx context.Context) finished { return a.repair(ctx, u, names, r) }
+	case ready != nil:
+		return func(context.Context) finished { return a.refuse(ready) }
+	}
+	u.Only = names
+	return func(ctx context.Context) finished {
+		res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
+		out := resultOf(res)
+		r.from.explain(&out, a.emit)
+		return finished{out, res.RetryAfter}
+	}
 }
 
 // begin takes the one place for work that changes the state folder. The caller
@@ -129,9 +146,6 @@ func (a *Agent) exclusively(ctx context.Context, name string, work func(context.
 
 // stop ends the running run of a task.
 func (a *Agent) stop(id int) error {
-	if _, err := definitionOf(id); err != nil {
-		return err
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.run == nil || a.run.task != id {
@@ -152,10 +166,10 @@ func (a *Agent) rollBack(ctx context.Context, u *updater.Updater) finished {
 	return finished{result: res}
 }
 
-// repair is task 8.
-func (a *Agent) repair(ctx context.Context, u *updater.Updater, r *run) finished {
+// repair is task 8, and those of users that are like it.
+func (a *Agent) repair(ctx context.Context, u *updater.Updater, names []string, r *run) finished {
 	res := api.Result{Outcome: api.Whole, Started: a.Clock.Now().UTC(), Bases: []api.Change{}}
-	all, err := u.Repair(ctx, nil, func(p updater.Progress) { r.report(api.Progress(p)) })
+	all, err := u.Repair(ctx, names, func(p updater.Progress) { r.report(api.Progress(p)) })
 	for _, v := range all {
 		if v.Repaired && res.Outcome == api.Whole {
 			res.Outcome = api.Repaired
@@ -192,17 +206,25 @@ type finished struct {
 
 // finish keeps a run's result and plans the next.
 func (a *Agent) finish(r *run, f finished) {
+	over := r.overtime()
 	r.cancel(nil)
 	a.mu.Lock()
+	if over > 0 && f.result.Outcome == api.Stopped {
+		f.result.Outcome = api.Failed
+		a.emit(event.TaskTimedOut, map[string]string{"task": fmt.Sprint(r.task), "name": r.name, "limit": settings.Duration(over).String()})
+	}
 	before := a.records.Tasks[r.task]
 	rec := before.finished(f.result)
-	if def, err := definitionOf(r.task); err == nil && def.usual != nil && r.from.path == "" {
-		rec.Next = a.nextRun(def, rec, f)
+	def, err := a.definitionOf(r.task)
+	if err == nil && def.usual != nil && r.from.path == "" {
+		now, stopped := a.Clock.Now().UTC(), f.result.Outcome == api.Stopped
+		rec = a.planOf(def).after(rec, now, stopped, f.retryAfter, rand.Float64())
 	}
 	if r.from.path != "" { // it says nothing about the sources
 		rec.Failures = before.Failures
 	}
 	a.records.Tasks[r.task] = rec
+	a.trigger(r.task, f.result)
 	if err := a.records.save(a.Disk, a.Dir); err != nil {
 		a.warn("the result is not kept over a restart", err)
 	}
@@ -215,71 +237,44 @@ func (a *Agent) finish(r *run, f finished) {
 	debug.FreeOSMemory()
 }
 
-func (a *Agent) nextRun(def definition, rec record, f finished) time.Time {
-	s, now := rec.schedule(def.usual(a.force)), a.Clock.Now().UTC()
-	if rec.Failures > 0 && f.result.Outcome != api.Stopped {
-		return s.retry(now, rec.Failures, now.Add(f.retryAfter), rand.Float64())
+// trigger plans the tasks that an update of a base makes due, but for the one
+// that made it. The caller holds a.mu.
+func (a *Agent) trigger(task int, res api.Result) {
+	var changed []string
+	for _, c := range res.Bases {
+		if c.Error == "" && c.To > c.From && (res.Outcome == api.Updated || res.Outcome == api.Partly) {
+			changed = append(changed, c.Name)
+		}
 	}
-	return s.after(now, rand.Float64())
-}
-
-// set changes a task's schedule, over restarts.
-func (a *Agent) set(id int, c api.TaskChange) (api.Task, error) {
-	def, err := definitionOf(id)
-	if err != nil {
-		return api.Task{}, err
+	now := a.Clock.Now().UTC()
+	for _, d := range a.scheduled() {
+		p, rec := a.planOf(d), a.records.Tasks[d.id]
+		if slot, due := p.AfterBases(now, changed); due && p.enabled && d.id != task {
+			a.records.Tasks[d.id] = p.at(rec, slot, rand.Float64())
+		}
 	}
-	if def.usual == nil {
-		return api.Task{}, &api.Error{Code: api.BadRequest, Text: fmt.Sprintf("task %d (%s) runs only when told to", id, def.name)}
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, err := a.hold(context.Background()); err != nil {
-		return api.Task{}, err
-	}
-	before := a.records.Tasks[id]
-	rec, err := before.change(c)
-	if err != nil {
-		return api.Task{}, err
-	}
-	a.records.Tasks[id] = rec
-	a.reschedule(def, false)
-	if err := a.records.save(a.Disk, a.Dir); err != nil {
-		a.records.Tasks[id] = before
-		return api.Task{}, err
-	}
-	a.nudge()
-	return a.task(def), nil
-}
-
-// reschedule plans a task's next run anew after its schedule changed; now says
-// that there is reason not to wait. The caller holds a.mu.
-func (a *Agent) reschedule(def definition, now bool) {
-	rec := a.records.Tasks[def.id]
-	if rec.Next.IsZero() {
-		return // it is due
-	}
-	s, clock := rec.schedule(def.usual(a.force)), a.Clock.Now().UTC()
-	if now {
-		rec.Next = clock
-	} else {
-		rec.Next = s.bound(clock, rec.Next)
-	}
-	a.records.Tasks[def.id] = rec
 }
 
 // task is a task as the API shows it. The caller holds a.mu.
 func (a *Agent) task(d definition) api.Task {
 	rec := a.records.Tasks[d.id]
+	p := a.planOf(d)
 	t := api.Task{
-		ID: d.id, Name: d.name, Does: d.does, Scheduled: d.usual != nil, Enabled: true,
+		ID: d.id, Name: d.name, Type: d.kind, Does: d.does, Own: d.own != nil, Enabled: true, Timing: p.timing,
 		Running: a.run != nil && a.run.task == d.id, Run: rec.Runs,
 		Last: rec.Last, LastSuccess: rec.LastSuccess, LastBytes: rec.Transfer, Failures: rec.Failures,
+		MakeUp: p.makeUp, Limit: api.Duration(p.limit), Overlap: api.Queue,
+	}
+	if p.skip {
+		t.Overlap = api.Skip
+	}
+	if d.own != nil {
+		t.Bases, t.Sources = d.own.Bases, d.own.Sources
 	}
 	if d.usual != nil {
-		s := rec.schedule(d.usual(a.force))
-		t.Enabled, t.Every, t.RandomDelay = s.Enabled, api.Duration(s.Every), api.Duration(s.RandomDelay)
-		if a.service && s.Enabled && !t.Running {
+		t.Scheduled = p.Kind() != api.Manual
+		t.Enabled, t.Every, t.RandomDelay = p.enabled, p.timing.Every, api.Duration(p.Random())
+		if a.service && p.enabled && !t.Running {
 			t.Next = rec.Next
 		}
 	}

@@ -217,9 +217,9 @@ func readRoot(path string) ([]byte, error) {
 	return data, nil
 }
 
-// schedule is that of the settings, for tasks that run by themselves.
-func (f *inForce) schedule() schedule {
-	return schedule{Enabled: true, Every: time.Duration(f.settings.Update.Every), RandomDelay: time.Duration(f.settings.Update.RandomDelay)}
+// usual is the timing of the update task, and its random delay.
+func (f *inForce) usual() (api.Timing, time.Duration) {
+	return api.Timing{Kind: api.Interval, Every: api.Duration(f.settings.Update.Every)}, time.Duration(f.settings.Update.RandomDelay)
 }
 
 // watchSettings adopts each change of the file until ctx ends.

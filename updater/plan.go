@@ -64,8 +64,9 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 	}
 	u.signed = s.offer.view.SignedAt()
 	u.usurped(ctx, s)
+	u.only(ctx, s.offer)
 	for _, name := range slices.Sorted(maps.Keys(s.now.Bases)) {
-		if u.Bases != nil && !slices.Contains(u.Bases, name) {
+		if u.Bases != nil && !slices.Contains(u.Bases, name) && u.concerns(name) {
 			s.drop = append(s.drop, name)
 		}
 	}

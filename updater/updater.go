@@ -30,6 +30,7 @@ type Updater struct {
 	Sources []source.Source             // mirrors of one repository, in the order to ask
 	Count   *source.Counter             // what all sources count with; nil: no figures in results
 	Bases   []string                    // wanted; nil: every base of the repository
+	Only    []string                    // of those, the bases that an update is about, the others stay as they are; none: all
 	Engines map[string]*modules.Engine  // by base; a base without one is confirmed at once
 	Stale   map[string]bases.Thresholds // local thresholds, by base
 	Version string                      // of this agent, held against Manifest.Agent

@@ -89,7 +89,7 @@ func runImport(ctx context.Context, w io.Writer, s *session, path string, asJSON
 	case res.Outcome == api.NothingNew && res.Hint != "":
 		fmt.Fprintf(w, "nothing new: %s\n", oneLine(res.Hint))
 	default:
-		printResult(w, started.Task, res)
+		printResult(w, res)
 	}
 	return errors.Join(err, imported(started.Task, res))
 }

@@ -81,6 +81,7 @@ func setUp(env *testscript.Env) error {
 	env.Defer(m.close)
 	env.Values["mirror"] = m
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	env.Setenv("TZ", "UTC")
 	env.Setenv("URL", m.server.URL)
 	env.Setenv("FRESHET_CONFIG", filepath.Join(env.WorkDir, "freshet.yaml"))
 	env.Setenv("FRESHET_STATE_DIR", filepath.Join(env.WorkDir, "state"))
@@ -177,7 +178,7 @@ func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 	}
 	c := exec.Command(path, args[1:]...)
 	c.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "FRESHET_CONFIG", "FRESHET_STATE_DIR", "FRESHET_SOCKET", "FRESHET_TEST_CLOCK", "FRESHET_CRASH_AT"} {
+	for _, name := range []string{"PATH", "TZ", "FRESHET_CONFIG", "FRESHET_STATE_DIR", "FRESHET_SOCKET", "FRESHET_TEST_CLOCK", "FRESHET_CRASH_AT"} {
 		c.Env = append(c.Env, name+"="+ts.Getenv(name))
 	}
 	return c

@@ -6,19 +6,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/schedule"
 	"github.com/freshet/freshet/internal/settings"
 )
 
 func taskCommand(o *options) *cobra.Command {
 	return group("task", "List, start, stop and set the agent's tasks",
-		taskListCommand(o), taskShowCommand(o), taskStartCommand(o), taskStopCommand(o), taskSetCommand(o))
+		taskListCommand(o), taskShowCommand(o), taskStartCommand(o), taskStopCommand(o), taskSetCommand(o),
+		taskCreateCommand(o), taskDeleteCommand(o))
 }
 
 func pathPart(s string) string { return url.PathEscape(s) }
@@ -39,7 +39,7 @@ func taskListCommand(o *options) *cobra.Command {
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "ID\tTASK\tRUNS\tLAST RESULT\tNEXT RUN")
 			for _, task := range out.Tasks {
-				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", task.ID, task.Name, when(task), lastOf(task), nextOf(task))
+				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", task.ID, oneLine(task.Name), when(task), lastOf(task), nextOf(task))
 			}
 			return t.Flush()
 		},
@@ -47,13 +47,29 @@ func taskListCommand(o *options) *cobra.Command {
 }
 
 func when(t api.Task) string {
+	words := schedule.Words(t.Timing)
 	switch {
-	case !t.Scheduled:
-		return "when started"
 	case !t.Enabled:
 		return "off"
+	case t.RandomDelay > 0 && t.Timing.Kind != api.Manual:
+		return fmt.Sprintf("%s + up to %s", words, settings.Duration(t.RandomDelay))
 	}
-	return fmt.Sprintf("every %s + up to %s", settings.Duration(t.Every), settings.Duration(t.RandomDelay))
+	return words
+}
+
+// ways says how a task runs, where that is not as usual.
+func ways(t api.Task) []string {
+	var all []string
+	if t.Scheduled && !t.MakeUp {
+		all = append(all, "a missed run is not made up for")
+	}
+	if t.Scheduled && t.Overlap == api.Skip {
+		all = append(all, "it is left out while something else runs")
+	}
+	if t.Limit > 0 {
+		all = append(all, fmt.Sprintf("for %s at most", settings.Duration(t.Limit)))
+	}
+	return all
 }
 
 func lastOf(t api.Task) string {
@@ -75,8 +91,11 @@ func nextOf(t api.Task) string {
 
 func printTask(w io.Writer, t api.Task) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "task:\t%d %s: %s\n", t.ID, t.Name, t.Does)
+	fmt.Fprintf(tw, "task:\t%d %s: %s\n", t.ID, oneLine(t.Name), oneLine(t.Does))
 	fmt.Fprintf(tw, "runs:\t%s\n", when(t))
+	for _, note := range ways(t) {
+		fmt.Fprintf(tw, "\t%s\n", note)
+	}
 	fmt.Fprintf(tw, "last:\t%s\n", lastOf(t))
 	if t.Last != nil && t.Last.Error != "" {
 		fmt.Fprintf(tw, "  error:\t%s\n", oneLine(t.Last.Error))
@@ -114,15 +133,14 @@ func taskStartCommand(o *options) *cobra.Command {
 		Example: "  freshet task start 7",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := strconv.Atoi(args[0])
-			if err != nil {
-				return &api.Error{Code: api.NoSuchTask, Text: fmt.Sprintf("%q is no task", args[0])}
-			}
 			s, err := o.connect(cmd.Context())
 			if err != nil {
 				return err
 			}
-			err = runTask(cmd.Context(), cmd.OutOrStdout(), s, id, o.json)
+			var t api.Task // it may be named
+			if err = s.Get(cmd.Context(), "/v1/tasks/"+pathPart(args[0]), &t); err == nil {
+				err = runTask(cmd.Context(), cmd.OutOrStdout(), s, t.ID, o.json)
+			}
 			return errors.Join(err, s.close())
 		},
 	}
@@ -146,85 +164,4 @@ func taskStopCommand(o *options) *cobra.Command {
 			return err
 		},
 	}
-}
-
-func taskSetCommand(o *options) *cobra.Command {
-	var every, random string
-	var enabled, standard bool
-	c := &cobra.Command{
-		Use: "set ID", Short: "Set when a task runs",
-		Long:    "Set says when a task runs, over the settings file and over restarts. --default goes back to the settings.",
-		Example: "  freshet task set 6 --every 30m --random-delay 5m\n  freshet task set 6 --enabled=false\n  freshet task set 6 --default",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			change := api.TaskChange{Default: standard}
-			var err error
-			if change.Every, err = durationFlag(cmd, "every", every, time.Minute); err != nil {
-				return err
-			}
-			if change.RandomDelay, err = durationFlag(cmd, "random-delay", random, 0); err != nil {
-				return err
-			}
-			if cmd.Flags().Changed("enabled") {
-				change.Enabled = &enabled
-			}
-			if err := o.checkChange(cmd, args[0], change); err != nil {
-				return err
-			}
-			return o.showTask(cmd, http.MethodPatch, "/v1/tasks/"+pathPart(args[0]), change)
-		},
-	}
-	c.Flags().StringVar(&every, "every", "", "how often (1m to 30d)")
-	c.Flags().StringVar(&random, "random-delay", "", "added to that, from nothing to this, anew each time; at most as much")
-	c.Flags().BoolVar(&enabled, "enabled", true, "whether it runs by itself")
-	c.Flags().BoolVar(&standard, "default", false, "as the settings say")
-	return c
-}
-
-// checkChange refuses a change that contradicts itself, or a random delay that is
-// longer than the task's period.
-func (o *options) checkChange(cmd *cobra.Command, id string, c api.TaskChange) error {
-	switch {
-	case c == api.TaskChange{}:
-		return misused(cmd, "nothing to set")
-	case c.Default && c != api.TaskChange{Default: true}:
-		return misused(cmd, "--default goes back to the settings: give it alone")
-	case c.RandomDelay == nil:
-		return nil
-	}
-	every := c.Every
-	if every == nil {
-		var t api.Task
-		if err := o.ask(cmd.Context(), http.MethodGet, "/v1/tasks/"+pathPart(id), nil, &t); err != nil {
-			return err
-		}
-		if !t.Scheduled {
-			return nil // the agent says so
-		}
-		every = &t.Every
-	}
-	if *c.RandomDelay > *every {
-		return misused(cmd, fmt.Sprintf("--random-delay %s is longer than every %s: give --every and --random-delay that fit",
-			settings.Duration(*c.RandomDelay), settings.Duration(*every)))
-	}
-	return nil
-}
-
-// mostDelay bounds what a task may be set to.
-const mostDelay = 30 * 24 * time.Hour
-
-// durationFlag is the flag's value, of least to 30 days; nil if it was not given.
-func durationFlag(cmd *cobra.Command, name, value string, least time.Duration) (*api.Duration, error) {
-	if !cmd.Flags().Changed(name) {
-		return nil, nil
-	}
-	d, err := settings.ParseDuration(value)
-	if err != nil {
-		return nil, misused(cmd, fmt.Sprintf("--%s: %v", name, err))
-	}
-	if t := time.Duration(d); t < least || t > mostDelay {
-		return nil, misused(cmd, fmt.Sprintf("--%s %s: use %s to 30d", name, value, settings.Duration(least)))
-	}
-	v := api.Duration(time.Duration(d))
-	return &v, nil
 }

@@ -89,6 +89,13 @@ func planLine(b api.BasePlan) string {
 // names are how tasks are spoken of.
 var names = map[int]string{api.TaskUpdate: "update", api.TaskRollback: "rollback", api.TaskVerify: "verification"}
 
+func nameOf(id int) string {
+	if name, ok := names[id]; ok {
+		return name
+	}
+	return fmt.Sprintf("task %d", id)
+}
+
 // runTask starts a task and follows it to its end.
 func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) error {
 	var started api.Started
@@ -96,7 +103,7 @@ func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) 
 		return err
 	}
 	if started.Joined && !asJSON {
-		fmt.Fprintf(os.Stderr, "%s is running already; following it\n", names[id])
+		fmt.Fprintf(os.Stderr, "%s is running already; following it\n", nameOf(id))
 	}
 	shown := newShown(os.Stderr, asJSON)
 	res, err := follow(ctx, s, id, shown)
@@ -110,7 +117,7 @@ func runTask(ctx context.Context, w io.Writer, s *session, id int, asJSON bool) 
 	if asJSON {
 		err = printJSON(w, res)
 	} else {
-		printResult(w, id, res)
+		printResult(w, res)
 	}
 	return errors.Join(err, outcome(id, res))
 }
@@ -153,7 +160,7 @@ func interrupted(s *session, id int) error {
 func outcome(id int, r api.Result) error {
 	switch r.Outcome {
 	case api.Failed:
-		return &api.Error{Code: api.RunFailed, Text: names[id] + " failed: " + r.Error}
+		return &api.Error{Code: api.RunFailed, Text: nameOf(id) + " failed: " + r.Error}
 	case api.Partly:
 		return &api.Error{Code: api.RunPartly, Text: "some bases were not updated: " + r.Error}
 	case api.Stopped:
@@ -162,7 +169,7 @@ func outcome(id int, r api.Result) error {
 	return nil
 }
 
-func printResult(w io.Writer, id int, r api.Result) {
+func printResult(w io.Writer, r api.Result) {
 	for _, c := range r.Bases {
 		switch {
 		case c.Error != "":
@@ -181,7 +188,7 @@ func printResult(w io.Writer, id int, r api.Result) {
 	switch {
 	case r.Outcome == api.NothingNew:
 		fmt.Fprintf(w, "nothing new (%s, %s)\n", english.Plural(int(r.Requests), "request", ""), size(r.Bytes))
-	case id == api.TaskUpdate && r.Outcome == api.Updated:
+	case r.Outcome == api.Updated:
 		fmt.Fprintf(w, "updated: %s in %s from %s\n", instead(r.Bytes, r.Full), took(r), oneLine(r.Source))
 	case r.Outcome == api.Failed, r.Outcome == api.Partly, r.Outcome == api.Stopped: // the error says it
 	default:

@@ -91,10 +91,18 @@ type Task struct {
 	ID          int       `json:"id"`
 	Name        string    `json:"name"`
 	Does        string    `json:"does"`
-	Scheduled   bool      `json:"scheduled"` // false: only when told to
-	Enabled     bool      `json:"enabled"`
-	Every       Duration  `json:"every,omitempty"`
+	Type        string    `json:"type"`           // update, rollback or verify
+	Own         bool      `json:"own,omitempty"`  // a user made it
+	Scheduled   bool      `json:"scheduled"`      // false: only when told to
+	Enabled     bool      `json:"enabled"`        // whether it runs by itself
+	Timing      Timing    `json:"timing"`         // when
+	Every       Duration  `json:"every,omitzero"` // that of the timing
 	RandomDelay Duration  `json:"random_delay,omitempty"`
+	MakeUp      bool      `json:"make_up"`           // a missed run is made up for, once
+	Limit       Duration  `json:"limit,omitzero"`    // of a run's time; 0: none
+	Overlap     string    `json:"overlap,omitempty"` // queue or skip
+	Bases       []string  `json:"bases,omitempty"`   // that it is about; none: all that are wanted
+	Sources     []string  `json:"sources,omitempty"` // that it asks, in its own order; none: all, in the settings' order
 	Running     bool      `json:"running"`
 	Run         int64     `json:"run,omitempty"` // number of the running or last run
 	Next        time.Time `json:"next,omitzero"`
@@ -111,12 +119,20 @@ type Transfer struct {
 	At    time.Time `json:"at,omitzero"` // the end of the run
 }
 
-// TaskChange sets a task's schedule; nil leaves a field as it is.
+// TaskChange sets when and how a task runs; nil leaves a field as it is.
 type TaskChange struct {
-	Every       *Duration `json:"every,omitempty"`
+	Every       *Duration `json:"every,omitempty"`  // a timing of kind interval
+	Timing      *Timing   `json:"timing,omitempty"` // in place of the one before
 	RandomDelay *Duration `json:"random_delay,omitempty"`
 	Enabled     *bool     `json:"enabled,omitempty"`
+	MakeUp      *bool     `json:"make_up,omitempty"`
+	Limit       *Duration `json:"limit,omitempty"` // 1s to 7d; 0: none
+	Overlap     *string   `json:"overlap,omitempty"`
 	Default     bool      `json:"default,omitempty"` // back to what the settings say, before the others apply
+
+	// Of tasks that a user made.
+	Bases   *[]string `json:"bases,omitempty"`
+	Sources *[]string `json:"sources,omitempty"` // by their names in the status
 }
 
 // Started answers the start of a task.

@@ -16,6 +16,7 @@ const (
 	WrongMethod     Code = "wrong_method"
 	NoSuchBase      Code = "no_such_base"
 	NoSuchTask      Code = "no_such_task"
+	TaskExists      Code = "task_exists"
 	NotRunning      Code = "not_running"
 	Busy            Code = "busy"
 	Locked          Code = "locked"
@@ -64,6 +65,7 @@ var Meanings = []Meaning{
 	{WrongMethod, http.StatusMethodNotAllowed, ExitFailed, ""},
 	{NoSuchBase, http.StatusNotFound, ExitFailed, "freshet bases list names the installed ones"},
 	{NoSuchTask, http.StatusNotFound, ExitUsage, "freshet task list names them"},
+	{TaskExists, http.StatusConflict, ExitFailed, "freshet task list names them; freshet task set changes one"},
 	{NotRunning, http.StatusConflict, ExitFailed, ""},
 	{Busy, http.StatusConflict, ExitFailed, "wait for its end (freshet status), or end it with freshet task stop"},
 	{Locked, http.StatusConflict, ExitFailed, "an agent or another command is at work there; if the agent listens elsewhere, name its --socket"},

@@ -42,6 +42,10 @@ const (
 	LicenceExpiresSoon       Code = "LicenceExpiresSoon"
 	LicenceAdded             Code = "LicenceAdded"
 	StateDamaged             Code = "StateDamaged"
+	TaskCreated              Code = "TaskCreated"
+	TaskDeleted              Code = "TaskDeleted"
+	TaskSkipped              Code = "TaskSkipped"
+	TaskTimedOut             Code = "TaskTimedOut"
 )
 
 // Table lists every event there is.
@@ -84,6 +88,10 @@ var Table = []Kind{
 	{LicenceExpiresSoon, Warning, "the licence for {to} ends at {until}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceAdded, Info, "licence for {to} added, until {until}", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
+	{TaskCreated, Info, "task {task} ({name}) was made", ""},
+	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},
+	{TaskSkipped, Info, "a run of task {task} ({name}) was left out: {why}", ""},
+	{TaskTimedOut, Warning, "task {task} ({name}) was ended at its time limit of {limit}", "what was fetched is kept for the next run; freshet task set {task} --limit changes it"},
 }
 
 func kindOf(c Code) Kind {
