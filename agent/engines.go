@@ -34,7 +34,7 @@ func (a *Agent) engineErrors(installed []updater.Installed) []api.EngineError {
 	a.eventsMu.Unlock()
 	var out []api.EngineError
 	for _, b := range installed {
-		for _, step := range []string{"deliver", "take"} {
+		for _, step := range []string{"deliver", "took"} {
 			i := slices.IndexFunc(all, func(e api.EngineError) bool { return e.Base == b.Name && e.Step == step })
 			if i >= 0 {
 				out = append(out, all[i])

@@ -48,7 +48,7 @@ func planOf(p updater.Plan) api.Plan {
 		Bytes: p.Bytes, Full: p.Full, Disk: p.Disk, Free: p.Free,
 	}
 	for _, b := range p.Bases {
-		bp := api.BasePlan{Name: b.Name, From: b.From, To: b.To, Steps: []api.Step{}, Bytes: b.Bytes, Full: b.Full, Held: b.Held}
+		bp := api.BasePlan{Name: b.Name, From: b.From, To: b.To, Steps: []api.Step{}, Bytes: b.Bytes, Full: b.Full, Held: b.Held, Engine: b.Engine}
 		for _, s := range b.Steps {
 			bp.Steps = append(bp.Steps, api.Step{From: s.From, To: s.To, Bytes: s.Size})
 		}

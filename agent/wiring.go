@@ -158,7 +158,7 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 
 // used says whether the settings name anything that uses the base.
 func used(b settings.Base) bool {
-	return b.Deliver != nil || b.Try != nil || b.Took != nil || b.Signal != nil || b.Health != nil
+	return b.Engine != "" || b.Deliver != nil || b.Try != nil || b.Took != nil || b.Signal != nil || b.Health != nil
 }
 
 func seconds(d settings.Duration) bases.Seconds { return bases.Seconds(time.Duration(d) / time.Second) }

@@ -2,11 +2,8 @@ package modules
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -37,9 +34,7 @@ func (e *CommandError) Error() string {
 	return text
 }
 
-// run runs a command of the settings: no shell, nothing of the agent's
-// environment, no input. What it started in its process group ends with it
-// when the time is over or ctx ends.
+// run runs a command of the settings, see process.
 func (e *Engine) run(ctx context.Context, step string, command []string, v Version) error {
 	if len(command) == 0 {
 		return ctx.Err()
@@ -48,35 +43,25 @@ func (e *Engine) run(ctx context.Context, step string, command []string, v Versi
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	limited, stop := context.WithTimeout(ctx, timeout)
-	defer stop()
 	args := e.arguments(command, v)
 	out := &lastBytes{}
-	cmd := exec.CommandContext(limited, args[0], args[1:]...)
-	cmd.Dir = "/"
-	cmd.Env = []string{
-		"PATH=" + commandPath, "LANG=C.UTF-8",
-		"FRESHET_BASE=" + e.Base, "FRESHET_VERSION=" + v.Number,
-		"FRESHET_DIR=" + v.Dir, "FRESHET_PREVIOUS_DIR=" + v.PreviousDir,
+	p := process{
+		Args: args, Timeout: timeout, Out: out,
+		Env: []string{
+			"FRESHET_BASE=" + e.Base, "FRESHET_VERSION=" + v.Number,
+			"FRESHET_DIR=" + v.Dir, "FRESHET_PREVIOUS_DIR=" + v.PreviousDir,
+		},
 	}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = afterExit
-	err := cmd.Run()
+	ended, err := p.run(ctx)
 	switch {
-	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case cmd.ProcessState == nil:
+	case ended == nil:
 		return fmt.Errorf("running the %s command of %s: %w", step, e.Base, err)
 	}
-	failed := &CommandError{Step: step, Command: args, Exit: cmd.ProcessState.ExitCode(), Output: out.String(), Reason: err.Error()}
-	if limited.Err() != nil {
-		failed.Reason = fmt.Sprintf("not done after %s", timeout)
-	}
-	return failed
+	return &CommandError{Step: step, Command: args, Exit: ended.ExitCode(), Output: out.String(), Reason: err.Error()}
 }
 
 func (e *Engine) arguments(command []string, v Version) []string {

@@ -38,13 +38,33 @@ func (e *Engine) DeliverFiles(ctx context.Context, dir string) error {
 	}
 	dir, err := filepath.EvalSymlinks(dir) // current is one
 	if err == nil {
-		r := &reconciler{Delivery: *e.Delivery, base: e.Base, disk: e.Disk, dir: dir}
-		err = r.run(ctx)
+		err = e.deliverAll(ctx, dir)
 	}
 	if err != nil {
 		return fmt.Errorf("delivering base %s into %s: %w", e.Base, e.Delivery.To, err)
 	}
 	return nil
+}
+
+func (e *Engine) deliverAll(ctx context.Context, dir string) error {
+	s, ok := e.Kind.(stager)
+	if !ok {
+		return e.deliver(ctx, staged{e.Base, dir})
+	}
+	for done := 0; ; done++ {
+		next, err := s.stage(ctx, dir, done)
+		if err != nil || next == nil {
+			return err
+		}
+		if err := e.deliver(ctx, *next); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *Engine) deliver(ctx context.Context, what staged) error {
+	r := &reconciler{Delivery: *e.Delivery, base: what.name, disk: e.Disk, dir: what.dir}
+	return r.run(ctx)
 }
 
 // reconciler is one run of DeliverFiles.

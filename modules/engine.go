@@ -27,6 +27,7 @@ type Version struct {
 type Engine struct {
 	Base     string
 	Delivery *Delivery // nil: the engine reads the version's own folder
+	Kind     Kind      // nil: an engine known by its commands alone
 
 	TryCommand    []string // exits with 0 if the engine can use the version
 	TookCommand   []string // makes the engine read the current version
@@ -52,15 +53,31 @@ func From(b settings.Base, stateDir string) *Engine {
 	if d := b.Deliver; d != nil {
 		e.Delivery = &Delivery{To: d.To, Owner: d.Owner, Group: d.Group, Mode: uint32(d.Mode), StateDir: stateDir}
 	}
+	e.Kind = kindOf(b, stateDir)
 	if s := b.Signal; s != nil {
 		e.Signal = &Signal{Pidfile: s.Pidfile, Name: s.Signal}
 	}
 	return e
 }
 
-// Try asks the engine about v before the switch. A [*CommandError] is its
+func kindOf(b settings.Base, stateDir string) Kind {
+	switch b.Engine {
+	case settings.EngineClamAV:
+		return newClamAV(b, stateDir)
+	case settings.EngineYARA:
+		return newYARA(b, stateDir)
+	}
+	return nil
+}
+
+// Try asks the engine about v before the switch. An error that [IsVeto] is its
 // veto; any other error says that it could not be asked.
 func (e *Engine) Try(ctx context.Context, v Version) error {
+	if e.Kind != nil {
+		if err := e.Kind.Try(ctx, v); err != nil {
+			return err
+		}
+	}
 	return e.run(ctx, "try", e.TryCommand, v)
 }
 
@@ -70,6 +87,11 @@ func (e *Engine) Take(ctx context.Context, v Version) error {
 	if e.Signal != nil {
 		if err := e.Signal.Send(); err != nil {
 			return fmt.Errorf("telling the engine of %s: %w", e.Base, err)
+		}
+	}
+	if e.Kind != nil {
+		if err := e.Kind.Take(ctx, v); err != nil {
+			return err
 		}
 	}
 	return e.run(ctx, "took", e.TookCommand, v)
@@ -93,7 +115,7 @@ func (e *Engine) Baseline(ctx context.Context, v Version) (healthy bool, err err
 // engine that was not healthy before (see Baseline) cannot have got worse by
 // the switch: it is not watched.
 func (e *Engine) Watch(ctx context.Context, v Version, healthyBefore bool) error {
-	if !healthyBefore || e.WatchFor <= 0 || len(e.HealthCommand) == 0 {
+	if !healthyBefore || e.WatchFor <= 0 || len(e.HealthCommand) == 0 && e.Kind == nil {
 		return ctx.Err()
 	}
 	end := e.Clock.SinceBoot() + e.WatchFor
@@ -115,11 +137,20 @@ func (e *Engine) Watch(ctx context.Context, v Version, healthyBefore bool) error
 // twice runs the health command and, if that fails, once more after a while:
 // an engine that is loading may miss one check.
 func (e *Engine) twice(ctx context.Context, v Version) error {
-	if e.run(ctx, "health", e.HealthCommand, v) == nil {
+	if e.check(ctx, v) == nil {
 		return nil
 	}
 	if err := wait(ctx, e.every()); err != nil {
 		return err
+	}
+	return e.check(ctx, v)
+}
+
+func (e *Engine) check(ctx context.Context, v Version) error {
+	if e.Kind != nil {
+		if err := e.Kind.Check(ctx, v); err != nil {
+			return err
+		}
 	}
 	return e.run(ctx, "health", e.HealthCommand, v)
 }

@@ -32,8 +32,9 @@ type job struct {
 	steps    []Step
 	err      error // set: the base cannot be updated
 	held     string
-	healthy  bool // its engine was, before the switch
-	thrifty  bool // see thrift.go
+	engine   string // how its engine will try it
+	healthy  bool   // its engine was, before the switch
+	thrifty  bool   // see thrift.go
 }
 
 // survey is an update planned, with all it takes to carry it out.
@@ -85,6 +86,7 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 			s.jobs = append(s.jobs, j)
 		}
 	}
+	u.askEngines(ctx, s)
 	return s, u.gate(s)
 }
 
@@ -300,7 +302,7 @@ func (u *Updater) Plan(ctx context.Context) (Plan, error) {
 func (u *Updater) describe(s *survey) Plan {
 	p := Plan{Source: s.offer.source.Name(), SignedAt: s.offer.view.SignedAt(), Bases: []BasePlan{}, Free: freeBytes(u.Dir)}
 	for _, j := range slices.Concat(s.jobs, s.barred) {
-		b := BasePlan{Name: j.name, From: s.now.Bases[j.name].Version, Steps: j.steps, Held: j.held}
+		b := BasePlan{Name: j.name, From: s.now.Bases[j.name].Version, Steps: j.steps, Held: j.held, Engine: j.engine}
 		if j.manifest != nil {
 			b.To, b.Full = j.manifest.Version, j.manifest.Full.Size
 		}

@@ -60,9 +60,7 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 	if err := u.show(ctx, gen); err != nil {
 		return resume, err
 	}
-	for _, name := range moved {
-		_ = u.take(ctx, name, gen, gen) // an event tells it; there is nothing to go back to
-	}
+	u.catchUp(ctx, moved, gen)
 	return resume, u.prune(st)
 }
 

@@ -131,8 +131,7 @@ func (u *Updater) prepareOne(ctx context.Context, s *survey, j *job, r *reporter
 	}
 	r.phase(PhaseTry, j.name)
 	if err := engine.Try(ctx, u.version(j.name, j.ref(), s.now)); err != nil {
-		var veto *modules.CommandError
-		if errors.As(err, &veto) {
+		if modules.IsVeto(err) {
 			return &refusedError{fmt.Errorf("its engine does not take it: %w", err)}
 		}
 		return fmt.Errorf("its engine could not be asked: %w", err)

@@ -52,6 +52,8 @@ type BasePlan struct {
 	Bytes int64  `json:"bytes"`
 	Full  int64  `json:"full_bytes"`
 	Held  string `json:"held,omitempty"` // why the offered version is not taken
+
+	Engine string `json:"engine,omitempty"` // how its engine will try it, and the memory that takes
 }
 
 // Step is one delta or full image to fetch and apply.

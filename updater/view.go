@@ -29,7 +29,7 @@ func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
 		errs = append(errs, u.point(link, ref.Dir))
 		if e, ok := u.Engines[name]; ok {
 			if err := e.DeliverFiles(ctx, u.versionDir(name, ref.Dir)); err != nil {
-				u.emit(event.EngineFailed, "base", name, "step", "deliver", "error", err.Error())
+				u.engineFailed(name, "deliver", err)
 			}
 		}
 	}
@@ -77,6 +77,12 @@ func (u *Updater) version(name string, ref rollback.Ref, before rollback.Generat
 	return v
 }
 
+func (u *Updater) engineFailed(name, step string, err error) {
+	if err != nil {
+		u.emit(event.EngineFailed, "base", name, "step", step, "error", err.Error())
+	}
+}
+
 // take tells a base's engine of the version in g.
 func (u *Updater) take(ctx context.Context, name string, g, before rollback.Generation) error {
 	e, ok := u.Engines[name]
@@ -85,11 +91,8 @@ func (u *Updater) take(ctx context.Context, name string, g, before rollback.Gene
 		return nil
 	}
 	err := e.Take(ctx, u.version(name, ref, before))
-	if err != nil {
-		u.emit(event.EngineFailed, "base", name, "step", "took", "error", err.Error())
-	}
-	var command *modules.CommandError
-	if !errors.As(err, &command) {
+	u.engineFailed(name, "took", err)
+	if !modules.IsVeto(err) {
 		// It does not run, or the settings are wrong: that is no judgement of
 		// the version, which it reads when it starts.
 		return nil

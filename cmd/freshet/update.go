@@ -53,6 +53,9 @@ func printPlan(ctx context.Context, w io.Writer, s *session, asJSON bool) error 
 	}
 	for _, b := range p.Bases {
 		fmt.Fprintln(w, planLine(b))
+		if b.Engine != "" {
+			fmt.Fprintf(w, "  %s\n", oneLine(b.Engine))
+		}
 	}
 	if p.Bytes == 0 {
 		fmt.Fprintf(w, "nothing to fetch from %s\n", oneLine(p.Source))

@@ -80,17 +80,22 @@ func (d *decoder) source(n *yaml.Node, what string) Source {
 func (d *decoder) base(n *yaml.Node, what string) Base {
 	b := DefaultBase("")
 	at := func(key string) string { return what + "." + key }
-	watch := Duration(-1)
+	watch, timeout := Duration(-1), Duration(0)
+	var later engineNodes
 	d.mapping(n, what, fields{
 		"name":                d.str(&b.Name, at("name"), baseName),
-		"deliver":             func(n *yaml.Node) { b.Deliver = d.deliver(n, at("deliver")) },
+		"engine":              d.str(&b.Engine, at("engine"), oneOf(Engines())),
+		"clamav":              func(n *yaml.Node) { later.clamav = n },
+		"yara":                func(n *yaml.Node) { later.yara = n },
+		"samples":             func(n *yaml.Node) { later.samples = n },
+		"deliver":             func(n *yaml.Node) { later.deliver = n },
 		"try":                 d.command(&b.Try, at("try")),
 		"took":                d.command(&b.Took, at("took")),
 		"signal":              func(n *yaml.Node) { b.Signal = d.signal(n, at("signal")) },
 		"health":              d.command(&b.Health, at("health")),
 		"health_every":        d.duration(&b.HealthEvery, at("health_every"), time.Second, time.Hour),
 		"watch":               d.duration(&watch, at("watch"), 0, day),
-		"timeout":             d.duration(&b.Timeout, at("timeout"), time.Second, time.Hour),
+		"timeout":             d.duration(&timeout, at("timeout"), time.Second, time.Hour),
 		"out_of_date":         d.duration(&b.OutOfDate, at("out_of_date"), time.Minute, 36500*day),
 		"totally_out_of_date": d.duration(&b.TotallyOutOfDate, at("totally_out_of_date"), time.Minute, 36500*day),
 	})
@@ -100,10 +105,14 @@ func (d *decoder) base(n *yaml.Node, what string) Base {
 	if b.Took != nil && b.Signal != nil {
 		d.problem(n.Line, "%s: took and signal tell the engine twice: keep one", what)
 	}
+	d.engine(n, &b, what, later)
+	if timeout > 0 {
+		b.Timeout = timeout
+	}
 	switch {
-	case b.Health == nil && watch > 0:
+	case !b.watched() && watch > 0:
 		d.problem(n.Line, "%s: watch needs a health command to watch by", what)
-	case b.Health != nil && watch < 0:
+	case b.watched() && watch < 0:
 		b.Watch = Duration(defaultWatch)
 	case watch > 0:
 		b.Watch = watch
@@ -114,8 +123,12 @@ func (d *decoder) base(n *yaml.Node, what string) Base {
 	return b
 }
 
-func (d *decoder) deliver(n *yaml.Node, what string) *Deliver {
+// deliver reads where to deliver to; def is what the engine would have, or nil.
+func (d *decoder) deliver(n *yaml.Node, what string, def *Deliver) *Deliver {
 	v := &Deliver{Mode: 0o644}
+	if def != nil {
+		*v = *def
+	}
 	d.mapping(n, what, fields{
 		"to":    d.str(&v.To, what+".to", deliverTo),
 		"owner": d.str(&v.Owner, what+".owner", account),

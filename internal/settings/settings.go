@@ -48,7 +48,11 @@ func (s Source) Folder() (string, bool) {
 // Base is what to do with one base.
 type Base struct {
 	Name        string   `yaml:"name" json:"name"`
+	Engine      string   `yaml:"engine,omitempty" json:"engine,omitempty"`   // one of Engines, or "": what the commands below say
 	Deliver     *Deliver `yaml:"deliver,omitempty" json:"deliver,omitempty"` // nil: engines read bases/NAME/current
+	ClamAV      *ClamAV  `yaml:"clamav,omitempty" json:"clamav,omitempty"`   // set with engine clamav, and only then
+	YARA        *YARA    `yaml:"yara,omitempty" json:"yara,omitempty"`       // set with engine yara, and only then
+	Samples     *Samples `yaml:"samples,omitempty" json:"samples,omitempty"` // set with an engine, and only then
 	Try         []string `yaml:"try,omitempty,flow" json:"try,omitempty"`    // command that may veto a version before the switch
 	Took        []string `yaml:"took,omitempty,flow" json:"took,omitempty"`  // command that tells the engine after the switch
 	Signal      *Signal  `yaml:"signal,omitempty" json:"signal,omitempty"`   // or a signal that does

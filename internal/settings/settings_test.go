@@ -58,6 +58,7 @@ support:
 	if time.Duration(a.Watch) != time.Minute || a.Deliver.Mode != 0o600 || b.Watch != 0 || b.Signal.Signal != "HUP" || c.OutOfDate.String() != "72h" {
 		t.Errorf("bases %+v", s.Bases)
 	}
+	checkEngines(t)
 	if s.Update.RandomDelay.String() != "1m" || s.Update.ConnectTimeout.String() != "2m" || s.Events.MaxBytes != 1<<20 {
 		t.Errorf("update %+v, events %+v", s.Update, s.Events)
 	}
@@ -70,6 +71,27 @@ support:
 	}
 	if !strings.Contains(s.Sources[0].URL, "secret") {
 		t.Error("the original is redacted")
+	}
+}
+
+// checkEngines asserts what the shortest words for known engines mean.
+func checkEngines(t *testing.T) {
+	t.Helper()
+	s, err := settings.Parse("f", []byte("version: 1\nbases: [{name: a, deliver: {to: /db}, engine: clamav}, {name: b, engine: yara}, {name: c, samples: {detect: [/x]}, engine: clamav, timeout: 1m}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRoundTrip(t, s)
+	a, b, c := s.Bases[0], s.Bases[1], s.Bases[2]
+	if *a.Deliver != (settings.Deliver{To: "/db", Owner: "clamav", Group: "clamav", Mode: 0o644}) || a.ClamAV.Socket != "/run/clamav/clamd.ctl" || !a.Samples.EICAR ||
+		a.Timeout.String() != "5m" || a.Watch.String() != "1m" {
+		t.Errorf("clamav: %+v", a)
+	}
+	if b.Deliver != nil || b.YARA.Compiler != "/usr/bin/yarac" || b.ClamAV != nil || b.Samples.EICAR {
+		t.Errorf("yara: %+v", b)
+	}
+	if c.Deliver.To != "/var/lib/clamav" || !c.Samples.EICAR || len(c.Samples.Detect) != 1 || c.Timeout.String() != "1m" {
+		t.Errorf("samples: %+v", c)
 	}
 }
 
@@ -110,6 +132,11 @@ func TestMistakesAreToldWithTheirLine(t *testing.T) {
 		"a placeholder that was not quoted":     {"version: 1\nbases: [{name: a, try: [/x, {dir}]}]", "bases[0].try: wanted one value"},
 		"a misspelt placeholder":                {"version: 1\nbases: [{name: a, try: [/x, \"{verson}\"]}]", "unknown placeholder {verson}: is version meant?"},
 		"two ways to tell the engine":           {"version: 1\nbases: [{name: a, took: [/x], signal: {pidfile: /p}}]", "keep one"},
+		"an engine that is not known":           {"version: 1\nbases: [{name: a, engine: clamd}]", `"clamd" is not one of clamav, yara`},
+		"a part of another engine":              {"version: 1\nbases: [{name: a, engine: yara, clamav: {socket: /s}}]", "clamav goes with engine: clamav"},
+		"samples without an engine":             {"version: 1\nbases: [{name: a, samples: {eicar: true}}]", "samples go with an engine"},
+		"a sample by no path":                   {"version: 1\nbases: [{name: a, engine: yara, samples: {detect: [x]}}]", "is no absolute path"},
+		"an answer that is none":                {"version: 1\nbases: [{name: a, engine: yara, samples: {eicar: maybe}}]", "wanted true or false"},
 		"a watch without health":                {"version: 1\nbases: [{name: a, watch: 60s}]", "watch needs a health command"},
 		"a signal of no use":                    {"version: 1\nbases: [{name: a, signal: {pidfile: /p, signal: KILL}}]", `"KILL" is not one of HUP, USR1, USR2, TERM`},
 		"a signal without pidfile":              {"version: 1\nbases: [{name: a, signal: {}}]", "pidfile is missing"},

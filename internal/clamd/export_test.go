@@ -1,0 +1,4 @@
+package clamd
+
+// ParseVerdict is parseVerdict, for fuzzing.
+var ParseVerdict = parseVerdict

@@ -1,0 +1,99 @@
+package modules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// process is a program to run: no shell, nothing of the agent's environment,
+// no input. What it started in its process group ends with it when the time is
+// over or the context ends.
+type process struct {
+	Args    []string
+	Env     []string // besides PATH and LANG
+	Timeout time.Duration
+	Out     io.Writer // what it writes
+	Err     io.Writer // nil: to Out too
+	User    *account  // nil: the agent's own
+}
+
+// run gives how the process ended: nil if it could not be started. An exit
+// code that is not 0, and the end of its time, are errors.
+func (p process) run(ctx context.Context) (*os.ProcessState, error) {
+	limited, stop := context.WithTimeout(ctx, p.Timeout)
+	defer stop()
+	cmd := exec.CommandContext(limited, p.Args[0], p.Args[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append([]string{"PATH=" + commandPath, "LANG=C.UTF-8"}, p.Env...)
+	cmd.Stdout, cmd.Stderr = p.Out, p.Out
+	if p.Err != nil {
+		cmd.Stderr = p.Err
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.User != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.User.uid, Gid: p.User.gid}
+	}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = afterExit
+	err := cmd.Run()
+	switch {
+	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+		return cmd.ProcessState, nil
+	case ctx.Err() == nil && limited.Err() != nil && cmd.ProcessState != nil:
+		err = fmt.Errorf("not done after %s", p.Timeout)
+	}
+	return cmd.ProcessState, err
+}
+
+// account is whom a process runs as.
+type account struct{ uid, gid uint32 }
+
+// unprivileged is the account of that name, for a process that has to read
+// dirs: nil if the agent is not root, if there is no such account, or if dirs
+// are closed to it.
+func unprivileged(name string, dirs ...string) *account {
+	if os.Geteuid() != 0 || name == "" {
+		return nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err1 != nil || err2 != nil || uid == 0 {
+		return nil
+	}
+	for _, dir := range dirs {
+		if !openToOthers(dir) {
+			return nil
+		}
+	}
+	return &account{uint32(uid), uint32(gid)}
+}
+
+func openToOthers(dir string) bool {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false
+	}
+	for {
+		st, err := os.Stat(dir)
+		if err != nil || st.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+		dir = filepath.Dir(dir)
+	}
+}
