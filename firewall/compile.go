@@ -215,8 +215,9 @@ func (rs RuleSet) names() []string {
 	return names
 }
 
-// Present is what of Freshet's stands in the kernel: the jumps of each built-in
-// chain, in their order, and the chains.
+// Present is what of Freshet's stands in the kernel: the rules of each built-in
+// chain that lead to a chain of Freshet's, in their order and as iptables -S
+// writes them behind -A CHAIN, and these chains.
 type Present struct {
 	Jumps  map[string][]string
 	Chains []string
@@ -239,8 +240,8 @@ func (p Present) Remove() string {
 
 func (p Present) unhook(b *strings.Builder) {
 	for _, builtin := range []string{"INPUT", "OUTPUT", "FORWARD"} {
-		for _, target := range p.Jumps[builtin] {
-			fmt.Fprintf(b, "-D %s -j %s\n", builtin, target)
+		for _, rule := range p.Jumps[builtin] {
+			fmt.Fprintf(b, "-D %s %s\n", builtin, rule)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func TestPoliciesCompileToTheGoldenRules(t *testing.T) {
 				kind = "-without-sets"
 			}
 			before := firewall.Present{
-				Jumps:  map[string][]string{"INPUT": {"FRESHET-IN-6"}, "OUTPUT": {"FRESHET-OUT-6"}},
+				Jumps:  map[string][]string{"INPUT": {"-j FRESHET-IN-6"}, "OUTPUT": {"-j FRESHET-OUT-6"}},
 				Chains: []string{"FRESHET-IN-6", "FRESHET-OUT-6"},
 			}
 			for _, fam := range firewall.Families() {
@@ -138,7 +138,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestAChangeRemovesWhatStoodThereAndNothingElse(t *testing.T) {
 	before := firewall.Present{
-		Jumps:  map[string][]string{"INPUT": {"FRESHET-IN-6", "FRESHET-IN-6"}, "OUTPUT": {"FRESHET-OUT-7"}},
+		Jumps:  map[string][]string{"INPUT": {"-j FRESHET-IN-6", "-j FRESHET-IN-6"}, "OUTPUT": {"-j FRESHET-OUT-7"}},
 		Chains: []string{"FRESHET-IN-6", "FRESHET-OUT-7"},
 	}
 	text := firewall.Compile(policies["nothing-but-defaults"], 7, firewall.V4, firewall.Material{}).Restore(before)

@@ -156,7 +156,7 @@ func FuzzPolicy(f *testing.F) {
 		for _, l := range p.Lists {
 			lists[l.Base] = firewall.Addresses(nets("192.0.2.0/24", "2001:db8::/32"))
 		}
-		before := firewall.Present{Jumps: map[string][]string{"INPUT": {"FRESHET-IN-6"}}, Chains: []string{"FRESHET-IN-6"}}
+		before := firewall.Present{Jumps: map[string][]string{"INPUT": {"-j FRESHET-IN-6"}}, Chains: []string{"FRESHET-IN-6"}}
 		for _, sets := range []bool{true, false} {
 			m := firewall.MaterialOf(lists, sets)
 			for _, fam := range firewall.Families() {

@@ -48,6 +48,10 @@ func (d *Disk) LockWait(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
+// File is the open file that the lock is on. A process that inherits it holds
+// the lock too, until both have ended.
+func (l *Lock) File() *os.File { return l.f }
+
 // Unlock gives the lock back. The file stays: removing it would let two
 // processes hold locks on two files of one name.
 func (l *Lock) Unlock() error { return l.f.Close() }

@@ -41,6 +41,19 @@ const (
 	LicenceExpired           Code = "LicenceExpired"
 	LicenceExpiresSoon       Code = "LicenceExpiresSoon"
 	LicenceAdded             Code = "LicenceAdded"
+	FirewallApplied          Code = "FirewallApplied"
+	FirewallFailed           Code = "FirewallFailed"
+	FirewallRefused          Code = "FirewallRefused"
+	FirewallConfirmed        Code = "FirewallConfirmed"
+	FirewallReturned         Code = "FirewallReturned"
+	FirewallDrift            Code = "FirewallDrift"
+	FirewallRepaired         Code = "FirewallRepaired"
+	FirewallFight            Code = "FirewallFight"
+	FirewallListRefused      Code = "FirewallListRefused"
+	FirewallListChanged      Code = "FirewallListChanged"
+	FirewallBothVariants     Code = "FirewallBothVariants"
+	FirewallUnavailable      Code = "FirewallUnavailable"
+	FirewallOff              Code = "FirewallOff"
 	StateDamaged             Code = "StateDamaged"
 	TaskCreated              Code = "TaskCreated"
 	TaskDeleted              Code = "TaskDeleted"
@@ -87,6 +100,19 @@ var Table = []Kind{
 	{LicenceExpired, Error, "the licence for {to} ended at {until}: {effect}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceExpiresSoon, Warning, "the licence for {to} ends at {until}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceAdded, Info, "licence for {to} added, until {until}", ""},
+	{FirewallApplied, Info, "firewall: set {set} is in force by {backend}: {rules} rules, {addresses} addresses in block lists", ""},
+	{FirewallFailed, Error, "firewall: a change failed: {error}", "the rules of before stay in force; see freshet firewall show"},
+	{FirewallRefused, Error, "firewall: the rules of the settings are not applied: {error}", "add a rule that passes it, or freshet firewall apply --force; what was in force stays"},
+	{FirewallConfirmed, Info, "firewall: set {set} is confirmed", ""},
+	{FirewallReturned, Warning, "firewall: set {set} was not confirmed in time, and the rules of before are back (set {to})", "freshet firewall apply --confirm-within 60s tries again"},
+	{FirewallDrift, Warning, "firewall: others changed the rules: {difference}", "freshet firewall check shows all of it; freshet firewall restore sets it right, as does drift: repair in the settings"},
+	{FirewallRepaired, Info, "firewall: the rules of set {set} are as they should be again", ""},
+	{FirewallFight, Error, "firewall: the rules were set right {times} times within an hour, and somebody changes them again: they are left alone for now", "find out who does: freshet firewall check; then freshet firewall restore"},
+	{FirewallListRefused, Error, "firewall: the block list {base} cannot be used: {error}", "its content before stays in force; tell the publisher"},
+	{FirewallListChanged, Warning, "firewall: the block list {base}: {error}", "see freshet firewall show"},
+	{FirewallBothVariants, Warning, "firewall: rules of others stand both in iptables-nft and in iptables-legacy; {backend} is used", "move them into one: update-alternatives --display iptables"},
+	{FirewallUnavailable, Warning, "firewall: there is none on this host: {error}", "everything else works; install iptables and run the agent as root, or set firewall: {enabled: false}"},
+	{FirewallOff, Info, "firewall: Freshet's rules are taken away", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},

@@ -1,0 +1,189 @@
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// xtWay is a variant of iptables. Whole rule sets go through iptables-restore;
+// what stands is read by go-iptables.
+type xtWay struct {
+	f     *Firewall
+	tools []tools // a family each
+}
+
+func (w *xtWay) install(ctx context.Context, b build) error {
+	if b.set.Sets {
+		if err := w.f.putSets(ctx, b.mat.sets()); err != nil {
+			return err
+		}
+	}
+	for _, t := range w.tools {
+		present, err := w.present(t)
+		if err != nil {
+			return err
+		}
+		text := Compile(b.set.Policy, b.set.Number, t.fam, b.mat).Restore(present)
+		if err := w.restore(ctx, t, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *xtWay) restore(ctx context.Context, t tools, text string) error {
+	if _, err := w.f.run(ctx, text, t.restore, "--noflush", "--wait", waits); err != nil {
+		return fmt.Errorf("changing the rules for %s: %w", t.fam, err)
+	}
+	return nil
+}
+
+func (w *xtWay) remove(ctx context.Context) error {
+	for _, t := range w.tools {
+		present, err := w.present(t)
+		if err != nil {
+			return err
+		}
+		if present.None() {
+			continue
+		}
+		if err := w.restore(ctx, t, present.Remove()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// present reads what of Freshet's stands.
+func (w *xtWay) present(t tools) (Present, error) {
+	p := Present{Jumps: map[string][]string{}}
+	chains, err := t.ipt.ListChains(table)
+	if err != nil {
+		return p, fmt.Errorf("reading the rules for %s: %w", t.fam, err)
+	}
+	for _, c := range chains {
+		if strings.HasPrefix(c, chainMark) {
+			p.Chains = append(p.Chains, c)
+		}
+	}
+	for _, builtin := range []string{"INPUT", "OUTPUT", "FORWARD"} {
+		rules, err := t.ipt.List(table, builtin)
+		if err != nil {
+			return p, fmt.Errorf("reading the rules for %s: %w", t.fam, err)
+		}
+		for _, r := range rules {
+			rule, ok := strings.CutPrefix(r, "-A "+builtin+" ")
+			words := parted(rule)
+			if i := slices.Index(words, "-j"); ok && i >= 0 && i+1 < len(words) && strings.HasPrefix(words[i+1], chainMark) {
+				p.Jumps[builtin] = append(p.Jumps[builtin], rule)
+			}
+		}
+	}
+	return p, nil
+}
+
+func (w *xtWay) differs(ctx context.Context, b build) ([]string, error) {
+	var all []string
+	if b.set.Sets {
+		d, err := w.f.setsDiffer(ctx, b.mat.sets())
+		if err != nil {
+			return nil, err
+		}
+		all = d
+	}
+	for _, t := range w.tools {
+		d, err := w.familyDiffers(t, Compile(b.set.Policy, b.set.Number, t.fam, b.mat))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d...)
+	}
+	return all, nil
+}
+
+func (w *xtWay) familyDiffers(t tools, want RuleSet) ([]string, error) {
+	present, err := w.present(t)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	differ := func(chain string, want, have []string) {
+		for _, d := range difference(want, have) {
+			all = append(all, fmt.Sprintf("%s %s: %s", t.fam, chain, d))
+		}
+	}
+	wanted := map[string][]string{}
+	for _, e := range entries {
+		wanted[e.builtin] = []string{"-j " + chainName(string(e.own), want.Number)}
+	}
+	for _, builtin := range []string{"INPUT", "OUTPUT", "FORWARD"} {
+		differ(builtin, wanted[builtin], present.Jumps[builtin])
+	}
+	names := want.names()
+	for _, c := range present.Chains {
+		if !slices.Contains(names, c) {
+			all = append(all, fmt.Sprintf("%s: + chain %s", t.fam, c))
+		}
+	}
+	for _, c := range want.Chains {
+		if !slices.Contains(present.Chains, c.Name) {
+			all = append(all, fmt.Sprintf("%s: - chain %s", t.fam, c.Name))
+			continue
+		}
+		have, err := t.ipt.List(table, c.Name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the rules for %s: %w", t.fam, err)
+		}
+		differ(c.Name, spelled(c), read(c.Name, have))
+	}
+	return all, nil
+}
+
+// spelled are the rules of a chain as iptables -S gives them.
+func spelled(c Chain) []string {
+	all := make([]string, len(c.Rules))
+	for i, r := range c.Rules {
+		all[i] = joined(r)
+	}
+	return all
+}
+
+// read are the rules of a chain that iptables -S gave, in the one spelling:
+// which words are quoted is not the same in all releases.
+func read(chain string, lines []string) []string {
+	var all []string
+	for _, l := range lines {
+		if rule, ok := strings.CutPrefix(l, "-A "+chain+" "); ok {
+			all = append(all, joined(parted(rule)))
+		}
+	}
+	return all
+}
+
+// difference lists what is missing (-) and what is too much (+), in the order
+// in which it stands; what is the same before and after is left out.
+func difference(want, have []string) []string {
+	for len(want) > 0 && len(have) > 0 && want[0] == have[0] {
+		want, have = want[1:], have[1:]
+	}
+	for len(want) > 0 && len(have) > 0 && want[len(want)-1] == have[len(have)-1] {
+		want, have = want[:len(want)-1], have[:len(have)-1]
+	}
+	var all []string
+	for _, r := range want {
+		if !slices.Contains(have, r) {
+			all = append(all, "- "+r)
+		}
+	}
+	for _, r := range have {
+		if !slices.Contains(want, r) {
+			all = append(all, "+ "+r)
+		}
+	}
+	if len(all) == 0 && len(want)+len(have) > 0 {
+		all = append(all, "~ its rules stand in another order, or more than once")
+	}
+	return all
+}
