@@ -103,8 +103,8 @@ func TestAnUpdateByHandSaysWhatIsMissing(t *testing.T) {
 		code                api.Code
 	}{
 		"a wrong file": {"version: 1\nupdat: {}\n", file + `:2: unknown key "updat"`, "settings check " + file, api.SettingsInvalid},
-		"no file":      {"", "there is no settings file " + file, "docs/settings.md", api.RunFailed},
-		"no source":    {"version: 1\n", "no source is set in " + file, "sources: [{url:", api.RunFailed},
+		"no file":      {"", "there is no settings file " + file, "freshet enroll URL --root FILE", api.RunFailed},
+		"no source":    {"version: 1\n", "no source is set in " + file, "freshet enroll URL --root FILE", api.RunFailed},
 		"no root":      {"version: 1\nsources: [{url: /srv}]\nroot: /nowhere/root.json\n", "no root of trust: open /nowhere/root.json", "put the publisher's metadata/1.root.json at /nowhere/root.json", api.RunFailed},
 	}
 	for name, row := range rows {

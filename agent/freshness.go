@@ -19,6 +19,7 @@ type seen struct {
 	signedAt  time.Time
 	installed []updater.Installed
 	stale     map[string]bases.Thresholds // local ones
+	sources   int
 }
 
 func look(u *updater.Updater) (*seen, error) {
@@ -26,7 +27,7 @@ func look(u *updater.Updater) (*seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &seen{signedAt: u.SignedAt(), installed: installed, stale: u.Stale}, nil
+	return &seen{signedAt: u.SignedAt(), installed: installed, stale: u.Stale, sources: len(u.Sources)}, nil
 }
 
 // thresholds are the operator's where set, else the publisher's.
@@ -90,7 +91,7 @@ func (w *watcher) watch(s *seen, clock time.Time, tell teller) judgement {
 	j := s.judge(clock)
 	code := codes[j.state]
 	if code != w.told && (w.told != "" || j.state != bases.UpToDate) {
-		tell(code, map[string]string{"base": j.stalest, "age": ageText(j.age)})
+		tell(code, s.fields(j))
 	}
 	w.told = code
 	behind := s.signedAt.Sub(clock)
@@ -102,6 +103,17 @@ func (w *watcher) watch(s *seen, clock time.Time, tell teller) judgement {
 		w.tellFuture(b, tell)
 	}
 	return j
+}
+
+// fields are those of a state's event.
+func (s *seen) fields(j judgement) map[string]string {
+	switch {
+	case j.state != bases.WithoutBases:
+		return map[string]string{"base": j.stalest, "age": ageText(j.age)}
+	case s.sources == 0:
+		return map[string]string{"why": ", " + noSource}
+	}
+	return map[string]string{"why": ""}
 }
 
 func (w *watcher) tellFuture(b updater.Installed, tell teller) {

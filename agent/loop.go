@@ -58,7 +58,7 @@ func (a *Agent) begun(ctx context.Context) error {
 	if a.refused != "" {
 		a.tellRefused()
 	}
-	a.planAll(resume)
+	a.planAll(resume || a.enrolling() != nil)
 	return nil
 }
 

@@ -42,6 +42,7 @@ func Routes() []Route {
 		{post, "/v1/tasks/{id}/stop", true, "end its run", (*Agent).postStop},
 		{get, "/v1/tasks/{id}/progress", false, "stream of the running or last run: progress, then its result, one a line", (*Agent).getProgress},
 		{post, "/v1/import", true, "run task 6 with the bundle at {\"path\"}, a folder or .zip file, as its only source", (*Agent).postImport},
+		{post, "/v1/enroll", true, "trust a repository and keep its bases, for root alone: checks {\"source\", \"root\" or \"fingerprint\", \"bases\", \"replace\"}, then runs task 6 from there", (*Agent).postEnroll},
 		{get, "/v1/licence", false, "the agent's ID, whether a licence is asked for, and those that were added", (*Agent).getLicence},
 		{post, "/v1/licence", true, "add a licence, checked offline", (*Agent).postLicence},
 		{get, "/v1/support", false, "all of this and more in one answer, without secrets, for whoever helps", (*Agent).getSupport},
@@ -112,6 +113,8 @@ func (r Route) deed() string {
 		return "stopping a task"
 	case "/v1/import":
 		return "importing a bundle"
+	case "/v1/enroll":
+		return "enrolling"
 	case "/v1/licence":
 		return "adding a licence"
 	}

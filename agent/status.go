@@ -11,6 +11,9 @@ import (
 	"github.com/freshet/freshet/updater"
 )
 
+// noSource is why nothing can be updated, and what to do.
+const noSource = "no source: run freshet enroll URL --root FILE"
+
 // status is read anew from disk, whoever runs: it needs no lock.
 func (a *Agent) status() (api.Status, error) {
 	a.mu.Lock()
@@ -40,7 +43,7 @@ func (a *Agent) status() (api.Status, error) {
 		st.Why = joined(whyMissing(st.Missing), st.Why)
 	}
 	if len(st.Sources) == 0 {
-		st.Why = "no source is set: nothing can be updated"
+		st.Why = noSource
 	}
 	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)

@@ -82,7 +82,14 @@ func (a *Agent) work(def definition, r *run, why, path string) func(context.Cont
 		f = f.alone(path)
 	}
 	u := a.updater(f)
-	if ready == nil {
+	var enrol *enrolment
+	if def.id == api.TaskUpdate && path == "" {
+		enrol = a.enrolling()
+	}
+	switch {
+	case enrol != nil:
+		u, ready = a.enrolled(enrol)
+	case ready == nil:
 		ready = a.ready(f)
 	}
 	r.from.listen(u)
@@ -92,13 +99,18 @@ func (a *Agent) work(def definition, r *run, why, path string) func(context.Cont
 	case def.kind == api.TypeVerify:
 		return func(ctx context.Context) finished { return a.repair(ctx, u, names, r) }
 	case ready != nil:
-		return func(context.Context) finished { return a.refuse(ready) }
+		return func(ctx context.Context) finished {
+			out := a.refuse(ready)
+			a.endEnrolment(ctx, enrol, &out.result)
+			return out
+		}
 	}
 	u.Only = names
 	return func(ctx context.Context) finished {
 		res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
 		out := resultOf(res)
 		r.from.explain(&out, a.emit)
+		a.endEnrolment(ctx, enrol, &out)
 		return finished{out, res.RetryAfter}
 	}
 }

@@ -176,12 +176,12 @@ func (a *Agent) ready(f *inForce) error {
 	case len(f.sources) == 0 && !f.read():
 		return &api.Error{
 			Code: api.RunFailed, Text: fmt.Sprintf("no source is set: there is no settings file %s", a.Settings),
-			Hint: fmt.Sprintf("write it; the smallest is {version: 1, sources: [{url: https://HOST/PATH}], root: %s}; see docs/settings.md", f.settings.Root),
+			Hint: "freshet enroll URL --root FILE writes it, with the address and the root of trust that the publisher gives you",
 		}
 	case len(f.sources) == 0:
 		return &api.Error{
 			Code: api.RunFailed, Text: fmt.Sprintf("no source is set in %s", a.Settings),
-			Hint: fmt.Sprintf("add sources: [{url: https://HOST/PATH}] to it, then try it with freshet settings check %s", a.Settings),
+			Hint: "freshet enroll URL --root FILE sets it, with the address and the root of trust that the publisher gives you",
 		}
 	}
 	if _, err := readRoot(f.settings.Root); err != nil {

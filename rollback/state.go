@@ -142,6 +142,13 @@ func (s State) Forget(confirmed map[string]Ref) State {
 	return s
 }
 
+// Disown drops what is held back of bases: another repository is trusted, and
+// its versions are counted anew.
+func (s State) Disown() State {
+	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool { return w.Module == "" })
+	return s
+}
+
 // Check says in what way s cannot be.
 func (s State) Check() error {
 	switch {

@@ -71,6 +71,7 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 			s.drop = append(s.drop, name)
 		}
 	}
+	u.disown(s)
 	for _, name := range slices.Sorted(maps.Keys(s.offer.missing)) {
 		s.jobs = append(s.jobs, &job{name: name, err: s.offer.missing[name]})
 	}
@@ -119,7 +120,7 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 		return nil, err
 	}
 	j := &job{name: name, manifest: m, data: data, hash: bases.Hash(t.SHA256)}
-	if w, ok := s.state.Held(name, m.Version); ok {
+	if w, ok := s.state.Held(name, m.Version); ok && !u.Foreign {
 		j.held = w.Reason
 		return j, nil
 	}
@@ -127,6 +128,9 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 		return nil, err
 	}
 	j.have = u.atHand(name)
+	if u.Foreign {
+		maps.DeleteFunc(j.have, func(_ int64, image bases.Hash) bool { return image != m.Image.SHA256 })
+	}
 	if j.ways, err = u.explore(ctx, s.offer, m, j.have); err != nil {
 		u.emit(event.DeltaFailed, "base", name, "from", fmt.Sprint(installed.Version), "to", fmt.Sprint(m.Version),
 			"error", fmt.Sprintf("no delta index: %v", err))
@@ -137,6 +141,9 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 
 // suits refuses what this agent must not install whatever its content.
 func (u *Updater) suits(m *bases.Manifest, installed rollback.Ref) error {
+	if u.Foreign {
+		installed = rollback.Ref{}
+	}
 	if m.Version < installed.Version {
 		return refuse("version %d is offered, %d is installed: a release is undone by a higher version", m.Version, installed.Version)
 	}

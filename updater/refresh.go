@@ -199,6 +199,15 @@ func (u *Updater) SignedAt() time.Time {
 	return view.SignedAt()
 }
 
+// RootVersion is that of the newest root trusted; 0 if there is none.
+func (u *Updater) RootVersion() int64 {
+	view, err := u.client().Load()
+	if err != nil {
+		return 0
+	}
+	return view.Versions()["root"]
+}
+
 // now is the later of the clock and the newest verified time of signing: a
 // clock set back must not bring expired metadata back to life.
 func (u *Updater) now() time.Time { return bases.Now(u.Clock.Now(), u.signed) }

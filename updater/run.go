@@ -71,6 +71,9 @@ func (u *Updater) run(ctx context.Context, why string, r *reporter, res *Result)
 	u.dropStale(s)
 	r.plan(plan)
 	ready, err := u.prepare(ctx, s, r, res)
+	if u.Proving && len(ready) == 0 && len(s.jobs) > 0 {
+		s.drop = nil
+	}
 	if err != nil || len(ready)+len(s.drop) == 0 {
 		return errors.Join(err, s.unlicensed)
 	}
@@ -92,6 +95,9 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 			continue
 		}
 		change := Change{Name: j.name, From: s.now.Bases[j.name].Version}
+		if u.Foreign {
+			change.From = 0
+		}
 		err := j.err
 		if err == nil {
 			change.To, change.Full = j.manifest.Version, j.manifest.Full.Size
@@ -151,7 +157,7 @@ func (u *Updater) baseFailed(s *survey, j *job, err error) {
 	if errors.As(err, &refused) {
 		code = event.BaseRefused
 	}
-	if refused != nil && j.err == nil { // its content; what its manifest says is seen again at no cost
+	if refused != nil && j.err == nil && !u.Foreign { // its content; what its manifest says is seen again at no cost
 		if next, e := u.withdraw(rollback.Withdrawn{Base: j.name, Version: j.manifest.Version, Reason: err.Error()}); e == nil {
 			s.state = next
 		}
@@ -218,6 +224,9 @@ func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) erro
 		st, err := u.settleBases(st, gen)
 		if err == nil {
 			err = u.spend(s, st.Good, gen)
+		}
+		if u.Foreign {
+			st = st.Disown()
 		}
 		return st.Forget(gen.Bases), err
 	})

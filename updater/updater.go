@@ -34,6 +34,8 @@ type Updater struct {
 	Engines map[string]*modules.Engine  // by base; a base without one is confirmed at once
 	Stale   map[string]bases.Thresholds // local thresholds, by base
 	Version string                      // of this agent, held against Manifest.Agent
+	Proving bool                        // of a source: what is no longer wanted stays where nothing wanted could be had
+	Foreign bool                        // what is installed is another repository's: its numbers say nothing
 	Disk    *durable.Disk
 	Clock   *clock.Clock
 	Emit    func(code event.Code, fields map[string]string) // nil: silent

@@ -70,9 +70,10 @@ func rootCommand(o *options) *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		agentCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
+		agentCommand(o), enrollCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
 		taskCommand(o), licenceCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
+	root.AddCommand(extraCommands()...)
 	root.SetVersionTemplate(versionLine(api.Version{Version: version, Go: goruntime.Version()}))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misused(cmd, err.Error()) })
 	sayArguments(root)

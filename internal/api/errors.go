@@ -24,6 +24,7 @@ const (
 	NothingHeld     Code = "nothing_held"
 	TooLarge        Code = "too_large"
 	LicenceRefused  Code = "licence_refused"
+	EnrolledAlready Code = "enrolled_already"
 	SettingsInvalid Code = "settings_invalid"
 	Stopping        Code = "stopping"
 	Internal        Code = "internal"
@@ -73,6 +74,7 @@ var Meanings = []Meaning{
 	{NothingHeld, http.StatusConflict, ExitFailed, "freshet status shows what is held back"},
 	{TooLarge, http.StatusRequestEntityTooLarge, ExitUsage, ""},
 	{LicenceRefused, http.StatusUnprocessableEntity, ExitFailed, "freshet licence show has the ID of this agent and of its repository"},
+	{EnrolledAlready, http.StatusConflict, ExitFailed, "--replace changes over; what is trusted now stays in force until the first update from there has succeeded"},
 	{SettingsInvalid, http.StatusUnprocessableEntity, ExitFailed, "mend the file and try again"},
 	{Stopping, http.StatusServiceUnavailable, ExitFailed, "the agent is stopping; try again when it is back"},
 	{Internal, http.StatusInternalServerError, ExitFailed, "see freshet events and the agent's log"},

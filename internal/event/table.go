@@ -59,6 +59,8 @@ const (
 	TaskDeleted              Code = "TaskDeleted"
 	TaskSkipped              Code = "TaskSkipped"
 	TaskTimedOut             Code = "TaskTimedOut"
+	Enrolled                 Code = "Enrolled"
+	EnrollFailed             Code = "EnrollFailed"
 )
 
 // Table lists every event there is.
@@ -80,13 +82,13 @@ var Table = []Kind{
 	{BasesAreUpToDate, Info, "bases are up to date again", ""},
 	{BasesAreOutOfDate, Warning, "bases are out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},
 	{BasesAreTotallyOutOfDate, Critical, "bases are totally out of date: {base} is {age} old", "run freshet update; if it finds nothing new, ask the publisher"},
-	{WithoutBases, Warning, "running without databases", "set sources and bases in the settings, then run freshet update"},
+	{WithoutBases, Warning, "running without databases{why}", "run freshet enroll URL --root FILE; where that was done, freshet update"},
 	{SourceFailed, Warning, "source {source} failed: {error}", "the next source is asked; check its address, the network and the proxy"},
 	{SourceBehind, Info, "source {source} is behind what was seen before: {error}", "the next source is asked; a mirror that stays behind needs its administrator"},
 	{SourceBusy, Warning, "source {source} is busy: {error}", "the next source is asked, and this one again after that time"},
 	{SourceDamaged, Error, "source {source} does not give what was signed: {error}", "nothing of it was used, and the next source is asked; if there is no portal or proxy in the way, tell the mirror's administrator"},
 	{SourceHostile, Critical, "source {source} offers what must not be trusted: {error}", "nothing of it was installed; tell the publisher and do not use this mirror"},
-	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again"},
+	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again; after years without updates, enroll anew with the publisher's newest root: freshet enroll URL --root FILE --replace"},
 	{DeltaFailed, Warning, "delta of base {base} from version {from} to {to} failed: {error}", "the next best way is taken"},
 	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock"},
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
@@ -118,6 +120,8 @@ var Table = []Kind{
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},
 	{TaskSkipped, Info, "a run of task {task} ({name}) was left out: {why}", ""},
 	{TaskTimedOut, Warning, "task {task} ({name}) was ended at its time limit of {limit}", "what was fetched is kept for the next run; freshet task set {task} --limit changes it"},
+	{Enrolled, Info, "enrolled at {source}, repository {repository}", ""},
+	{EnrollFailed, Error, "enrolling at {source} failed: {error}", "what was trusted before stays in force, and the installed bases in use"},
 }
 
 func kindOf(c Code) Kind {

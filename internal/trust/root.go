@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -30,18 +31,23 @@ func (r *refresh) findRoot(pinned []byte) error {
 	if err := r.startRoot(pinned); err != nil {
 		return err
 	}
+	r.followHistory()
+	return r.newer(pinned)
+}
+
+func (r *refresh) followHistory() {
 	for {
 		next := r.trusted.Root.Signed.Version + 1
 		data, err := r.store.readRoot(next)
 		if err == nil && data == nil {
-			return nil
+			return
 		}
 		if err == nil {
 			err = r.updateRoot(data)
 		}
 		if err != nil {
 			r.note(Damaged, metadata.ROOT, err)
-			return nil
+			return
 		}
 	}
 }
@@ -91,7 +97,8 @@ func (r *refresh) updateRoot(data []byte) error {
 		return err
 	})
 	if err != nil {
-		return rejected(metadata.ROOT, err)
+		before := r.trusted.Root.Signed.Version
+		return rejected(metadata.ROOT, fmt.Errorf("what comes as version %d does not follow version %d: %w", before+1, before, err))
 	}
 	r.rootData = data
 	return nil
@@ -118,7 +125,7 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 	}
 	root := r.trusted.Root.Signed
 	if root.IsExpired(r.now) {
-		return fail(Expired, metadata.ROOT, "version %d expired at %s", root.Version, stamp(root.Expires))
+		return fail(Expired, metadata.ROOT, "version %d expired at %s, and there is no version %d", root.Version, stamp(root.Expires), root.Version+1)
 	}
 	return nil
 }
@@ -126,10 +133,11 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 // ofEarlierRoot says whether signed was valid under a root before this one:
 // its keys were rotated since.
 func (r *refresh) ofEarlierRoot(role string, signed any) bool {
-	for v := r.trusted.Root.Signed.Version - 1; v > 0; v-- {
+	newest := r.trusted.Root.Signed.Version
+	for v := newest - 1; v > max(0, newest-1-maxNewRoots); v-- {
 		data, err := r.store.readRoot(v)
 		if err != nil || data == nil {
-			return false // the history has no gaps: before it is nothing
+			continue // an operator may have pinned a root versions later
 		}
 		root, err := parse[metadata.RootType](metadata.ROOT, data)
 		if err == nil && verify(root, role, signed) == nil {
