@@ -35,11 +35,13 @@ type Bundled struct {
 	Out   string    `json:"out"`
 	Bytes int64     `json:"bytes"`
 	Files int       `json:"files"`
-	Until time.Time `json:"until"`           // agents take it until then
-	Ends  string    `json:"ends"`            // the role that expires then
-	From  int64     `json:"from,omitempty"`  // as asked for
-	Bases []string  `json:"bases"`           // name and version
-	Roles []string  `json:"roles,omitempty"` // offline roles that expire before the time asked for
+	Until time.Time `json:"until"`          // agents take it until then
+	Ends  string    `json:"ends"`           // the role that expires then
+	From  int64     `json:"from,omitempty"` // as asked for
+	Bases []string  `json:"bases"`          // name and version
+
+	Modules []string `json:"modules,omitempty"` // name, version and platform
+	Roles   []string `json:"roles,omitempty"`   // offline roles that expire before the time asked for
 }
 
 // Bundle makes a bundle of the newest state. Its metadata takes the next free
@@ -160,8 +162,24 @@ func (r *Repository) bundleFiles(st *state, from int64, done *Bundled) ([]bundle
 		files = append(files, bundleFile{targetFile(name, sum), target.Length, sum})
 		done.Bases = append(done.Bases, fmt.Sprintf("%s version %d", name, m.Version))
 	}
+	for _, p := range st.modulePaths() {
+		m, err := r.moduleManifest(st, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range moduleBlobs(m) {
+			files = append(files, bundleFile{b.Path(), b.Size, b.SHA256})
+		}
+		target := st.Targets[roleModules].Signed.Targets[p]
+		sum, err := targetHash(target)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, bundleFile{moduleFile(p, sum), target.Length, sum})
+		done.Modules = append(done.Modules, m.Name+" "+m.Version+" for "+m.Platform)
+	}
 	switch {
-	case len(files) == 0:
+	case len(done.Bases) == 0:
 		return nil, refuse("publish one with freshet-publish base", "%s has no base", r.Dir)
 	case len(seen) == 0:
 		return nil, refuse("name the version that the machines have, or leave --from away", "no base has a version above %d", from)

@@ -46,7 +46,7 @@ func (r *Repository) Prune(ctx context.Context, dry bool) (*Pruned, error) {
 	p := &Pruned{Files: []string{}}
 	// Metadata goes first and blobs last: what is still there never names
 	// what is gone.
-	for _, dir := range []string{"metadata", "targets/bases", "blobs"} {
+	for _, dir := range []string{"metadata", "targets/bases", "targets/modules", "blobs"} {
 		entries, err := os.ReadDir(r.path(dir))
 		if err != nil {
 			return nil, err
@@ -103,8 +103,9 @@ func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
 			keep[fmt.Sprintf("metadata/%d.%s.json", v, role)] = true
 			// Versions above the current one were left by a killed run: their
 			// numbers stay taken, but nobody was ever led to what they name.
-			if role == roleBases && v <= now {
-				if err := r.keepBases(v, v == now, keep); err != nil {
+			reach := map[string]func(int64, bool, map[string]bool) error{roleBases: r.keepBases, roleModules: r.keepModules}[role]
+			if reach != nil && v <= now {
+				if err := reach(v, v == now, keep); err != nil {
 					return err
 				}
 			}

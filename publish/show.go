@@ -12,6 +12,8 @@ type Summary struct {
 	SignedAt string      `json:"signed_at"` // of the timestamp, RFC 3339
 	Roles    []RoleState `json:"roles"`
 	Bases    []BaseState `json:"bases"`
+
+	Modules []ModuleState `json:"modules"`
 }
 
 // BaseState is the newest version of a base and what leads to it.
@@ -54,7 +56,8 @@ func (r *Repository) Show() (*Summary, error) {
 		}
 		s.Bases = append(s.Bases, b)
 	}
-	return s, nil
+	s.Modules, err = r.moduleStates(st)
+	return s, err
 }
 
 func (r *Repository) baseState(m *bases.Manifest) (BaseState, error) {

@@ -64,6 +64,9 @@ func (r *Repository) Verify(ctx context.Context) (*Verification, error) {
 			return nil, err
 		}
 	}
+	if err := v.modules(ctx, st); err != nil {
+		return nil, err
+	}
 	return &v.Verification, nil
 }
 

@@ -182,6 +182,7 @@ type Slot struct {
 	Manifest string   `json:"manifest,omitempty"` // SHA-256 of the manifest, kept at manifests/SHA256.json
 	Start    []string `json:"start,omitempty"`    // the command, its program below the slot; none: nothing runs
 	Health   []string `json:"health,omitempty"`   // exits with 0 while the module is well
+	Endpoint string   `json:"endpoint,omitempty"` // or a URL on this machine that answers with 200 while it is
 }
 
 // Generation is everything that an update can change.

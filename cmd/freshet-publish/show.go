@@ -53,5 +53,16 @@ func printSummary(w io.Writer, s *publish.Summary, now time.Time) {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%d to it, %d in all\n", b.Name, b.Version, b.Published.Format(time.RFC3339),
 			humanize.Comma(b.Records), humanize.Comma(b.Size), humanize.Comma(b.Full), delta, len(b.Deltas), b.Edges)
 	}
+	if len(s.Modules) > 0 {
+		fmt.Fprintln(t, "\nMODULE\tVERSION\tPLATFORM\tPUBLISHED\tBYTES\tFULL\tDELTA\tDELTAS")
+	}
+	for _, m := range s.Modules {
+		delta := "-"
+		if len(m.Deltas) > 0 {
+			delta = humanize.Comma(m.Deltas[0].Size)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", m.Name, m.Version, m.Platform, m.Published.Format(time.RFC3339),
+			humanize.Comma(m.Size), humanize.Comma(m.Full), delta, len(m.Deltas))
+	}
 	t.Flush()
 }
