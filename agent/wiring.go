@@ -96,7 +96,7 @@ func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 		}
 	}
 	a.emit(event.SettingsLoaded, map[string]string{"file": a.Settings})
-	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases))
+	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases) || !reflect.DeepEqual(old.Modules, s.Modules))
 	a.nudge()
 	signal(a.rewatch)
 }
@@ -144,6 +144,7 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 		Stale: map[string]bases.Thresholds{}, Engines: map[string]*modules.Engine{},
 		Emit: a.emit,
 	}
+	u.Modules = &updater.ModulePolicy{Mode: f.settings.Modules.Mode, Each: f.settings.Modules.Modes(), Silent: f.settings.Modules.Notices == "off"}
 	for _, b := range f.settings.Bases {
 		u.Bases = append(u.Bases, b.Name)
 		if used(b) {

@@ -23,6 +23,10 @@ type Builder struct {
 	counter *counter
 	written int64
 
+	// ReadOnly makes files that nobody is to write to, as programs are. It is
+	// set before the first Write.
+	ReadOnly bool
+
 	index   []byte // of a tree, until it is whole
 	entries []treeEntry
 	next    int // entries before it are done
@@ -253,6 +257,9 @@ func (p *partFile) create() (err error) {
 	perm := fs.FileMode(0o644)
 	if p.e.exec {
 		perm = 0o755
+	}
+	if p.b.ReadOnly {
+		perm &^= 0o222
 	}
 	p.f, err = os.OpenFile(p.path(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {

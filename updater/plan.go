@@ -303,7 +303,8 @@ func (u *Updater) Plan(ctx context.Context) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return u.describe(s), nil
+	p := u.describe(s)
+	return p, u.planModules(ctx, s.offer, &p)
 }
 
 func (u *Updater) describe(s *survey) Plan {

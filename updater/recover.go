@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
@@ -176,9 +177,13 @@ func (u *Updater) Orderly() error {
 
 // keepManifest stores the manifest of a version that is about to be used.
 func (u *Updater) keepManifest(j *job) error {
-	path := u.manifestPath(j.hash.String())
-	if _, err := u.readManifest(j.hash.String()); err == nil {
+	return u.storeManifest(j.hash, j.data)
+}
+
+// storeManifest keeps a manifest by its hash.
+func (u *Updater) storeManifest(hash bases.Hash, data []byte) error {
+	if _, err := u.readManifest(hash.String()); err == nil {
 		return nil
 	}
-	return u.Disk.WriteFile(path, j.data, 0o644)
+	return u.Disk.WriteFile(u.manifestPath(hash.String()), data, 0o644)
 }

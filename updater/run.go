@@ -59,6 +59,15 @@ func (u *Updater) run(ctx context.Context, why string, r *reporter, res *Result)
 	if err != nil {
 		return err
 	}
+	err = u.runBases(ctx, s, why, r, res)
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, u.runModules(ctx, s.offer, r, why == OnSchedule, res))
+}
+
+// runBases is the part of the update task that is about bases.
+func (u *Updater) runBases(ctx context.Context, s *survey, why string, r *reporter, res *Result) error {
 	for _, j := range s.jobs {
 		j.thrifty = why == OnSchedule
 	}
@@ -305,6 +314,13 @@ func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 			good++
 		case !c.Unknown || u.empty(): // with nothing installed it is all that there is to tell
 			failed = append(failed, c.Name+": "+c.Error)
+		}
+	}
+	for _, c := range res.Modules {
+		if c.Error == "" {
+			good++
+		} else {
+			failed = append(failed, strings.TrimSpace("module "+c.Name)+": "+c.Error)
 		}
 	}
 	switch {

@@ -70,6 +70,11 @@ func (u *Updater) whole(g rollback.Generation) bool {
 			return false
 		}
 	}
+	for name, slot := range g.Modules {
+		if !u.slotThere(name, slot) {
+			return false
+		}
+	}
 	return true
 }
 

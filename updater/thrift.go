@@ -51,15 +51,21 @@ func (u *Updater) thrifty(j *job, way int) error {
 	if checkBlob(u.partPath(j.manifest.Full), j.manifest.Full) == nil {
 		return nil // it is there
 	}
+	return u.spentLately(j.name, way)
+}
+
+// spentLately says why the full image of what is called name is not fetched
+// again yet; way counts the ways that were tried.
+func (u *Updater) spentLately(name string, way int) error {
 	var s spending
-	data, err := os.ReadFile(u.spendingPath(j.name))
+	data, err := os.ReadFile(u.spendingPath(name))
 	if err != nil || json.Unmarshal(data, &s) != nil || s.Sources != u.sourcesHash() || !s.Wrong && way == 1 {
 		return nil
 	}
 	now := u.Clock.Now()
 	until := s.At.Add(fullPause)
 	if now.Before(s.At) || !now.Before(until) {
-		_ = u.Disk.RemoveAll(u.spendingPath(j.name))
+		_ = u.Disk.RemoveAll(u.spendingPath(name))
 		return nil
 	}
 	return fmt.Errorf("its full image was fetched at %s because what the sources gave was wrong, and is not fetched again before %s; freshet update does so at once", stamp(s.At), stamp(until))
@@ -82,6 +88,11 @@ func (u *Updater) dropStale(s *survey) {
 			return // what it wants is not known
 		}
 		for _, b := range j.blobs() {
+			offered[b.SHA256.String()+".part"] = true
+		}
+	}
+	for _, m := range u.availableManifests() {
+		for _, b := range moduleBlobs(m) {
 			offered[b.SHA256.String()+".part"] = true
 		}
 	}

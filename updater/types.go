@@ -41,6 +41,8 @@ type Plan struct {
 	Full     int64      `json:"full_bytes"` // what the full images would cost
 	Disk     int64      `json:"disk_bytes"` // needed while updating, besides what is there
 	Free     int64      `json:"free_bytes"` // now
+
+	Modules []ModulePlan `json:"modules,omitempty"`
 }
 
 // BasePlan is a base's part of a plan.
@@ -85,6 +87,8 @@ type Result struct {
 	Bases    []Change  `json:"bases"`
 	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
 
+	Modules []ModuleChange `json:"modules,omitempty"`
+
 	RetryAfter time.Duration `json:"-"` // how long the source asked to be left alone
 }
 
@@ -98,6 +102,26 @@ type Change struct {
 	Error string `json:"error,omitempty"` // set: the version From stays in use
 
 	Unknown bool `json:"unknown,omitempty"` // the settings name it, the repository does not have it
+}
+
+// ModuleChange is what an update did with a module.
+type ModuleChange struct {
+	Name    string `json:"name"` // "": all, for want of what is on offer
+	From    string `json:"from,omitempty"`
+	To      string `json:"to,omitempty"`
+	Fetched bool   `json:"fetched,omitempty"` // and not installed, as the settings say
+	Error   string `json:"error,omitempty"`   // set: the release From goes on running
+}
+
+// ModulePlan is a module's part of a plan.
+type ModulePlan struct {
+	Name  string `json:"name"`
+	From  string `json:"from,omitempty"` // installed; "" none
+	To    string `json:"to"`
+	Bytes int64  `json:"bytes"` // to fetch; 0: fetched already
+	Full  int64  `json:"full_bytes"`
+	Disk  int64  `json:"disk_bytes"`
+	Held  string `json:"held,omitempty"` // why it is not taken
 }
 
 // Installed is a base of the current generation.
@@ -116,4 +140,7 @@ type Verified struct {
 	Error   string `json:"error,omitempty"` // "": whole
 
 	Repaired bool `json:"repaired,omitempty"` // it was damaged, and is whole again
+
+	Module  bool   `json:"module,omitempty"`  // it is a slot of a module
+	Release string `json:"release,omitempty"` // of the module; Version is 0
 }

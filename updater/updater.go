@@ -40,7 +40,8 @@ type Updater struct {
 	Clock   *clock.Clock
 	Emit    func(code event.Code, fields map[string]string) // nil: silent
 
-	Switcher Switcher // who keeps the state; nil: the state folder itself
+	Modules  *ModulePolicy // nil: modules are left alone
+	Switcher Switcher      // who keeps the state; nil: the state folder itself
 
 	notes   []string        // of the run at hand, see Result.Notes
 	signed  time.Time       // newest verified time of signing

@@ -117,8 +117,11 @@ func (u *Updater) prune(st rollback.State) error {
 			keepManifests[ref.Manifest+".json"] = true
 		}
 	}
+	keepSlots := map[string]bool{}
+	u.keepsModules(gens, keepSlots, keepManifests)
 	return errors.Join(
 		u.pruneVersions(keepDirs),
+		u.pruneSlots(keepSlots),
 		u.pruneManifests(st, keepManifests),
 		u.pruneTemporary(),
 		u.Disk.Reap(u.Dir),

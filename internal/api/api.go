@@ -215,6 +215,9 @@ type Verified struct {
 	Error   string `json:"error,omitempty"` // "": whole
 
 	Repaired bool `json:"repaired,omitempty"` // it was damaged, and is whole again
+
+	Module  bool   `json:"module,omitempty"`  // it is a slot of a module
+	Release string `json:"release,omitempty"` // of the module; Version is 0
 }
 
 // VerifiedAll answers a verification.

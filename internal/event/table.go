@@ -61,6 +61,18 @@ const (
 	TaskTimedOut             Code = "TaskTimedOut"
 	Enrolled                 Code = "Enrolled"
 	EnrollFailed             Code = "EnrollFailed"
+	ModuleAvailable          Code = "ModuleAvailable"
+	ModuleFetched            Code = "ModuleFetched"
+	ModuleOnTrial            Code = "ModuleOnTrial"
+	ModuleUpdated            Code = "ModuleUpdated"
+	ModuleUpdateFailed       Code = "ModuleUpdateFailed"
+	ModuleRefused            Code = "ModuleRefused"
+	ModuleRolledBack         Code = "ModuleRolledBack"
+	ModuleHeld               Code = "ModuleHeld"
+	ModuleReleased           Code = "ModuleReleased"
+	ModuleDamaged            Code = "ModuleDamaged"
+	ModuleRepaired           Code = "ModuleRepaired"
+	WentBack                 Code = "WentBack"
 )
 
 // Table lists every event there is.
@@ -115,6 +127,18 @@ var Table = []Kind{
 	{FirewallBothVariants, Warning, "firewall: rules of others stand both in iptables-nft and in iptables-legacy; {backend} is used", "move them into one: update-alternatives --display iptables"},
 	{FirewallUnavailable, Warning, "firewall: there is none on this host: {error}", "everything else works; install iptables and run the agent as root, or set firewall: {enabled: false}"},
 	{FirewallOff, Info, "firewall: Freshet's rules are taken away", ""},
+	{ModuleAvailable, Info, "module {module} {version} is available: {what}", "freshet modules show {module} tells what is new in it"},
+	{ModuleFetched, Info, "module {module} {version} is fetched and not installed, as the settings say", "freshet modules install {module} installs it"},
+	{ModuleOnTrial, Info, "module {module} {version} is on trial, after {from}", ""},
+	{ModuleUpdated, Info, "module {module} is updated from {from} to {version}", ""},
+	{ModuleUpdateFailed, Error, "module {module} could not be updated to {version}: {error}", "the installed version goes on running; the next run tries again, from all sources"},
+	{ModuleRefused, Warning, "module {module} {version} is not installed: {error}", "the installed version goes on running; freshet modules list shows what there is"},
+	{ModuleRolledBack, Error, "module {module} rolled back from {from} to {to}: {error}", "it is kept until a newer version; freshet modules release {module} allows {from} again"},
+	{ModuleHeld, Info, "module {module} stays at {version}, by an operator", "freshet modules release {module} lets it be updated again"},
+	{ModuleReleased, Info, "module {module}: {version} may be installed again", ""},
+	{ModuleDamaged, Critical, "module {module} {version} is damaged: {error}", "freshet bases repair fetches it again; the agent does so by itself within a day"},
+	{ModuleRepaired, Info, "module {module} {version} was repaired", ""},
+	{WentBack, Warning, "went back from generation {from} to what generation {to} holds: {what}", "what was left is held back; freshet bases release and freshet modules release allow it again"},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},

@@ -51,6 +51,7 @@ func (d *decoder) settings(doc *yaml.Node) *Settings {
 		"events": func(n *yaml.Node) {
 			d.mapping(n, "events", fields{"max_bytes": d.bytes(&s.Events.MaxBytes, "events.max_bytes")})
 		},
+		"modules": func(n *yaml.Node) { d.modules(n, &s.Modules) },
 		"support": d.str(&s.Support, "support", supportText),
 	})
 	return s

@@ -23,6 +23,7 @@ type Settings struct {
 	Import  *Import  `yaml:"import,omitempty" json:"import,omitempty"` // nil: bundles are imported by hand alone
 	Log     Log      `yaml:"log" json:"log"`
 	Events  Events   `yaml:"events" json:"events"`
+	Modules Modules  `yaml:"modules" json:"modules"`
 	Support string   `yaml:"support,omitempty" json:"support,omitempty"` // shown to operators
 }
 
@@ -115,6 +116,8 @@ func Default() *Settings {
 		},
 		Log:    Log{To: "journal", Level: "info"},
 		Events: Events{MaxBytes: 4 << 20},
+
+		Modules: Modules{Mode: ModulesInstall, Notices: "on"},
 	}
 }
 
