@@ -52,6 +52,9 @@ func (d *Disk) LockWait(ctx context.Context, path string) (*Lock, error) {
 // the lock too, until both have ended.
 func (l *Lock) File() *os.File { return l.f }
 
+// Inherited is the lock that f, the file of another process's, stands for.
+func Inherited(f *os.File) *Lock { return &Lock{f: f} }
+
 // Unlock gives the lock back. The file stays: removing it would let two
 // processes hold locks on two files of one name.
 func (l *Lock) Unlock() error { return l.f.Close() }

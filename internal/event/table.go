@@ -73,6 +73,9 @@ const (
 	ModuleDamaged            Code = "ModuleDamaged"
 	ModuleRepaired           Code = "ModuleRepaired"
 	WentBack                 Code = "WentBack"
+	ModuleSwitched           Code = "ModuleSwitched"
+	AgentFailing             Code = "AgentFailing"
+	PackageRegistered        Code = "PackageRegistered"
 )
 
 // Table lists every event there is.
@@ -139,6 +142,9 @@ var Table = []Kind{
 	{ModuleDamaged, Critical, "module {module} {version} is damaged: {error}", "freshet bases repair fetches it again; the agent does so by itself within a day"},
 	{ModuleRepaired, Info, "module {module} {version} was repaired", ""},
 	{WentBack, Warning, "went back from generation {from} to what generation {to} holds: {what}", "what was left is held back; freshet bases release and freshet modules release allow it again"},
+	{ModuleSwitched, Info, "module {module} went from {from} to {to}; it was away for {gap}", ""},
+	{AgentFailing, Critical, "the agent {version} does not keep running: {error}", "it is started again at longer and longer intervals, and what engines have stays in use; see journalctl -u freshet, and ask {support}"},
+	{PackageRegistered, Info, "the package's build {version} is installed as a version of the agent", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},

@@ -1,0 +1,75 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Environment of a supervisor that another one, or the launcher, started.
+const (
+	fdsEnv     = "FRESHET_FDS"     // "agent.sock=5,lock=6": what it goes on holding
+	SlotEnv    = "FRESHET_SLOT"    // the program that was started, by its path
+	PackageEnv = "FRESHET_PACKAGE" // the program that a package brought
+)
+
+// goOnWith ends the agent, and then has another program be this process's. The
+// sockets stay open: who connects meanwhile waits.
+func (s *Supervisor) goOnWith(program string) {
+	s.say("this process goes on as %s", program)
+	s.become = program
+	s.endAll()
+}
+
+// goOnAs replaces this program. It returns only if that cannot be done.
+func (s *Supervisor) goOnAs(program string) {
+	s.become = ""
+	fds := []string{
+		fmt.Sprintf("%s=%d", fdSocket, s.socket.Fd()),
+		fmt.Sprintf("%s=%d", fdLock, s.lock.File().Fd()),
+	}
+	files := []*os.File{s.socket, s.lock.File()}
+	for _, f := range files {
+		_, _ = unix.FcntlInt(f.Fd(), unix.F_SETFD, 0) // it would be closed else
+	}
+	env := []string{}
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); name != fdsEnv && name != SlotEnv {
+			env = append(env, v)
+		}
+	}
+	env = append(env, fdsEnv+"="+strings.Join(fds, ","), SlotEnv+"="+program)
+	err := unix.Exec(program, append([]string{program, "supervise"}, s.Args...), env)
+	for _, f := range files {
+		unix.CloseOnExec(int(f.Fd()))
+	}
+	s.say("%s does not start: %v", program, err)
+	if s.trial != nil && s.trial.phase == phaseSupervisor {
+		s.back("supervisor", fmt.Sprintf("its program cannot be started: %v", err), "")
+		return
+	}
+	s.reconcile()
+}
+
+// inherited gives what the supervisor before this one hands on.
+func inherited() (map[string]*os.File, error) {
+	files := map[string]*os.File{}
+	text := os.Getenv(fdsEnv)
+	os.Unsetenv(fdsEnv)
+	if text == "" {
+		return files, nil
+	}
+	for _, part := range strings.Split(text, ",") {
+		name, number, _ := strings.Cut(part, "=")
+		fd, err := strconv.Atoi(number)
+		if err != nil || fd < 3 {
+			return map[string]*os.File{}, fmt.Errorf("%s is %q: nothing is taken over", fdsEnv, text)
+		}
+		unix.CloseOnExec(fd)
+		files[name] = os.NewFile(uintptr(fd), name)
+	}
+	return files, nil
+}

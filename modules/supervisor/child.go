@@ -1,0 +1,319 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/freshet/freshet/rollback"
+)
+
+// The module that is Freshet itself, and its program within a slot.
+const (
+	agentModule  = "agent"
+	agentProgram = "freshet"
+)
+
+// family starts processes, and knows all that were started.
+type family struct {
+	mu   sync.Mutex // guards pids, and is held while a process starts
+	pids map[int]bool
+}
+
+func (f *family) start(c *exec.Cmd) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := c.Start(); err != nil {
+		return err
+	}
+	if f.pids == nil {
+		f.pids = map[int]bool{}
+	}
+	f.pids[c.Process.Pid] = true
+	return nil
+}
+
+func (f *family) ended(pid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.pids, pid)
+}
+
+// endStrays kills what is a child of this process and was not started here.
+func (f *family) endStrays() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	endStrays(f.pids)
+}
+
+// child is a program that the supervisor started.
+type child struct {
+	module string
+	slot   rollback.Slot
+	cmd    *exec.Cmd
+	line   *line // of an agent alone
+	tail   *tail
+	began  time.Duration // since boot
+
+	ready   bool // it has loaded
+	taken   bool // it was told to take over
+	serving bool
+	ending  bool // it was told to end
+	beat    time.Duration
+	report  Report
+	killed  string // why it was killed, where nobody told it to end
+}
+
+// kill ends the whole group of a program that hangs or does not end.
+func (c *child) kill(why string) {
+	if c.killed == "" {
+		c.killed = why
+	}
+	_ = unix.Kill(-c.cmd.Process.Pid, unix.SIGKILL)
+	_ = c.cmd.Process.Kill() // also where it is in no group of its own yet
+}
+
+// end tells a program to end.
+func (c *child) end() {
+	c.ending = true
+	_ = c.cmd.Process.Signal(unix.SIGTERM)
+}
+
+// how says in words how a program ended.
+func (c *child) how(err error) string {
+	text := "it ended with exit code 0"
+	if err != nil {
+		text = err.Error()
+	}
+	if c.killed != "" {
+		text = c.killed
+	}
+	return text
+}
+
+// programOf is the program of a slot, by its path.
+func (s *Supervisor) programOf(module string, slot rollback.Slot) string {
+	if slot.Dir == "" {
+		return s.Program // of no slot: this very program
+	}
+	name := agentProgram
+	if len(slot.Start) > 0 {
+		name = slot.Start[0]
+	}
+	return filepath.Join(s.Dir, "modules", module, slot.Dir, name)
+}
+
+// startAgent starts the agent of a slot. It loads, and waits for its turn.
+func (s *Supervisor) startAgent(slot rollback.Slot) (*child, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("making a line: %w", err)
+	}
+	mine, its := os.NewFile(uintptr(pair[0]), fdLine), os.NewFile(uintptr(pair[1]), fdLine)
+	defer its.Close()
+	conn, err := net.FileConn(mine)
+	mine.Close()
+	if err != nil {
+		return nil, fmt.Errorf("making a line: %w", err)
+	}
+	args := append([]string{"agent"}, s.Args...)
+	c := &child{module: agentModule, slot: slot, line: newLine(conn)}
+	c.cmd = exec.Command(s.programOf(agentModule, slot), args...)
+	c.cmd.ExtraFiles = []*os.File{its, s.socket, s.lock.File()}
+	c.cmd.Env = append(environment(), lineEnv+"="+lineVersion, "LISTEN_FDS=3",
+		"LISTEN_FDNAMES="+strings.Join([]string{fdLine, fdSocket, fdLock}, ":"))
+	if err := s.startChild(c); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	go func() { // ends with the line, which ends with the program
+		_ = c.line.read(func(m Message) { s.post(func() { s.said(c, m) }) })
+	}()
+	return c, nil
+}
+
+// environment is this process's, without what its own manager told it alone.
+func environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+			lineEnv, fdsEnv, SlotEnv:
+			continue
+		}
+		env = append(env, v)
+	}
+	return env
+}
+
+// startChild starts c.cmd, keeps the end of what it says, and posts its end.
+func (s *Supervisor) startChild(c *child) error {
+	c.tail = &tail{}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	c.cmd.Stdout, c.cmd.Stderr = w, w
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = s.family.start(c.cmd)
+	w.Close()
+	if err != nil {
+		r.Close()
+		return fmt.Errorf("starting %s: %w", c.cmd.Path, err)
+	}
+	c.began = s.Clock.SinceBoot()
+	c.beat = c.began
+	go c.tail.copy(r, s.Output)
+	go func() {
+		err := c.cmd.Wait()
+		s.family.ended(c.cmd.Process.Pid)
+		if c.line != nil {
+			c.line.Close()
+		}
+		s.post(func() { s.exited(c, err) })
+	}()
+	return nil
+}
+
+// tail keeps the last lines that a program wrote.
+type tail struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+const (
+	tailLines = 20
+	tailWidth = 400 // bytes of a line
+)
+
+// copy reads r to its end, passing lines on to w.
+func (t *tail) copy(r io.ReadCloser, w io.Writer) {
+	defer r.Close()
+	in := bufio.NewReaderSize(r, 4096)
+	for {
+		part, err := in.ReadSlice('\n') // a longer line comes in parts
+		if len(part) > 0 {
+			if w != nil {
+				_, _ = w.Write(part)
+			}
+			t.add(strings.TrimRight(string(part), "\n"))
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}
+
+func (t *tail) add(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = append(t.lines, text[:min(len(text), tailWidth)])
+	if len(t.lines) > tailLines {
+		t.lines = t.lines[len(t.lines)-tailLines:]
+	}
+}
+
+// text is the last n lines.
+func (t *tail) text(n int) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines[max(0, len(t.lines)-n):], "\n")
+}
+
+// observe looks at an agent, from outside and by what it says. It takes at most
+// limit.
+func (s *Supervisor) observe(c *child, limit time.Duration) Observation {
+	ctx, stop := context.WithTimeout(context.Background(), limit)
+	defer stop()
+	o := Observation{}
+	api := Check{Name: "api", OK: true}
+	if err := answers(ctx, s.Socket); err != nil {
+		api.OK, api.Text = false, "the local API does not answer: "+err.Error()
+	}
+	o.Checks = append(o.Checks, api)
+	m, err := c.line.ask(ctx, Message{Do: doHealth})
+	says := Check{Name: "health", OK: err == nil}
+	if err != nil {
+		says.Text = "it does not say how it is: " + err.Error()
+	}
+	o.Checks = append(o.Checks, says)
+	o.Checks = append(o.Checks, m.Checks[:min(len(m.Checks), 64)]...)
+	o.Checks = append(o.Checks, s.moduleChecks(ctx)...)
+	o.Memory, o.CPU = used(c.cmd.Process.Pid)
+	o.At = s.Clock.SinceBoot()
+	return o
+}
+
+// moduleChecks runs the health commands of the other modules.
+func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
+	s.mu.Lock()
+	slots := s.running
+	s.mu.Unlock()
+	var all []Check
+	for name, slot := range slots {
+		if name == agentModule || len(slot.Health) == 0 {
+			continue
+		}
+		all = append(all, s.moduleCheck(ctx, name, slot))
+	}
+	return all
+}
+
+func (s *Supervisor) moduleCheck(ctx context.Context, name string, slot rollback.Slot) Check {
+	c := Check{Name: "health of " + name}
+	dir := filepath.Join(s.Dir, "modules", name, slot.Dir)
+	program := slot.Health[0]
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(dir, program)
+	}
+	cmd := exec.Command(program, slot.Health[1:]...)
+	cmd.Dir, cmd.Env = dir, environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out := &tail{}
+	r, w, err := os.Pipe()
+	if err != nil {
+		c.Text = err.Error()
+		return c
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	err = s.family.start(cmd)
+	w.Close()
+	if err != nil {
+		r.Close()
+		c.Text = err.Error()
+		return c
+	}
+	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	defer stop()
+	out.copy(r, nil)
+	err = errors.Join(cmd.Wait(), ctx.Err())
+	s.family.ended(cmd.Process.Pid)
+	if err != nil {
+		c.Text = strings.TrimSpace(err.Error() + ": " + out.text(5))
+		return c
+	}
+	c.OK = true
+	return c
+}
+
+// reap takes note of the end of strays.
+func (f *family) reap() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, pid := range strays(f.pids) {
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	}
+}

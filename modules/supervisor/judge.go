@@ -1,0 +1,211 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/freshet/freshet/rollback"
+)
+
+// Times are how long things may take. Zero values are the defaults.
+type Times struct {
+	Gate   time.Duration // after the switch, the first judgement; 60 s
+	Soak   time.Duration // after the gate, until modules are confirmed; 10 min
+	Ready  time.Duration // from a program's start until it has loaded; 60 s
+	Stop   time.Duration // from the word to end until a program is killed; 25 s
+	Beat   time.Duration // without a sign of an agent's main loop; 90 s
+	Look   time.Duration // between observations in a trial; 5 s
+	Resume time.Duration // from the good one's being well until a broken trial goes on; 60 s
+	Pause  time.Duration // before what ended is started again, doubled each time; 1 s
+	Rest   time.Duration // the longest of these pauses; 5 min
+	CPU    time.Duration // how long more CPU than usual is borne in a trial; 2 min
+}
+
+func (t Times) orDefaults() Times {
+	for _, d := range []struct {
+		to   *time.Duration
+		from time.Duration
+	}{
+		{&t.Gate, time.Minute}, {&t.Soak, 10 * time.Minute}, {&t.Ready, time.Minute},
+		{&t.Stop, 25 * time.Second}, {&t.Beat, 90 * time.Second}, {&t.Look, 5 * time.Second},
+		{&t.Resume, time.Minute}, {&t.Pause, time.Second}, {&t.Rest, 5 * time.Minute}, {&t.CPU, 2 * time.Minute},
+	} {
+		if *d.to <= 0 {
+			*d.to = d.from
+		}
+	}
+	return t
+}
+
+// Observation is what was seen of the modules at one time.
+type Observation struct {
+	At     time.Duration // since boot
+	Checks []Check
+	Memory int64         // bytes resident
+	CPU    time.Duration // spent since the program's start
+}
+
+// Baseline is how things stood before a switch.
+type Baseline struct {
+	Failing []string `json:"failing,omitempty"` // checks that failed already: no regression
+	Memory  int64    `json:"memory,omitempty"`  // bytes; 0: not known
+	CPU     float64  `json:"cpu,omitempty"`     // share of one processor
+}
+
+// Bounds of what may be used, besides the baseline.
+const (
+	moreMemory = 96 << 20 // bytes; twice the baseline is allowed too
+	moreCPU    = 0.5      // of one processor
+	strikes    = 3        // observations in a row that a check must fail
+)
+
+// BaselineOf sums up observations that were made before a switch.
+func BaselineOf(seen []Observation) Baseline {
+	var b Baseline
+	if len(seen) == 0 {
+		return b
+	}
+	first, last := seen[0], seen[len(seen)-1]
+	for _, c := range last.Checks {
+		if !c.OK {
+			b.Failing = append(b.Failing, c.Name)
+		}
+	}
+	for _, o := range seen {
+		b.Memory = max(b.Memory, o.Memory)
+	}
+	if d := last.At - first.At; d > 0 && last.CPU >= first.CPU {
+		b.CPU = float64(last.CPU-first.CPU) / float64(d)
+	}
+	return b
+}
+
+// Verdict is what is to become of a trial.
+type Verdict struct {
+	Word  Word
+	Check string // that failed; of Back alone
+	Text  string // what it said
+}
+
+// Word of a verdict.
+type Word int
+
+// Words of a verdict.
+const (
+	GoOn    Word = iota
+	Confirm      // gate and soak are over
+	Back         // to the good generation
+)
+
+// Trial is the judge's memory of one trial. It is a value: See gives the next.
+type Trial struct {
+	Base  Baseline
+	Times Times
+	Began time.Duration // since boot, when what is tried took over
+
+	fails map[string]int // failures in a row, by check
+	hot   time.Duration  // since when more CPU is used; 0: it is not
+	last  Observation
+}
+
+// See judges by an observation. What failed before the switch is not held
+// against what is tried.
+func (t Trial) See(o Observation) (Trial, Verdict) {
+	t.fails = maps.Clone(t.fails)
+	if t.fails == nil {
+		t.fails = map[string]int{}
+	}
+	checks := slices.Clone(o.Checks)
+	if most := max(2*t.Base.Memory, t.Base.Memory+moreMemory); o.Memory > most {
+		checks = append(checks, Check{Name: "memory", Text: fmt.Sprintf("%d bytes are in use; before it were %d, and %d are borne", o.Memory, t.Base.Memory, most)})
+	} else {
+		checks = append(checks, Check{Name: "memory", OK: true})
+	}
+	t, busy := t.cpu(o)
+	if busy != "" {
+		return t, Verdict{Word: Back, Check: "cpu", Text: busy}
+	}
+	for _, c := range checks {
+		if c.OK || slices.Contains(t.Base.Failing, c.Name) {
+			delete(t.fails, c.Name)
+			continue
+		}
+		t.fails[c.Name]++
+		if t.fails[c.Name] >= strikes {
+			return t, Verdict{Word: Back, Check: c.Name, Text: c.Text}
+		}
+	}
+	if len(t.fails) == 0 && o.At-t.Began >= t.Times.Gate+t.Times.Soak {
+		return t, Verdict{Word: Confirm}
+	}
+	return t, Verdict{}
+}
+
+// cpu says if more of a processor has been used for longer than is borne.
+func (t Trial) cpu(o Observation) (Trial, string) {
+	prev := t.last
+	t.last = o
+	span := o.At - prev.At
+	if prev.At == 0 || span <= 0 || o.CPU < prev.CPU {
+		t.hot = 0 // the first one, or another process
+		return t, ""
+	}
+	share := float64(o.CPU-prev.CPU) / float64(span)
+	if share <= t.Base.CPU+moreCPU {
+		t.hot = 0
+		return t, ""
+	}
+	if t.hot == 0 {
+		t.hot = prev.At
+	}
+	if o.At-t.hot < t.Times.CPU {
+		return t, ""
+	}
+	return t, fmt.Sprintf("%.0f%% of a processor for %s; before it were %.0f%%", 100*share, (o.At - t.hot).Round(time.Second), 100*t.Base.CPU)
+}
+
+// Left is the time until the trial can be confirmed.
+func (t Trial) Left(now time.Duration) time.Duration {
+	return max(0, t.Began+t.Times.Gate+t.Times.Soak-now)
+}
+
+// Ended is the state after what is on trial ended by itself, and whether it
+// did so too often to be tried any longer.
+func Ended(st rollback.State) (rollback.State, bool) {
+	st = st.BadEnd()
+	return st, st.BadEnds >= rollback.MaxBadEnds
+}
+
+// Broken is the state that a supervisor begins with: the good generation runs,
+// whatever was on trial. died says that the trial's mark still stood, so that
+// it neither ended in order nor with a boot. gone is what is withdrawn then,
+// after too many such ends.
+func Broken(st rollback.State, died bool, gone []rollback.Withdrawn) (next rollback.State, withdrawn bool) {
+	if died {
+		if st, withdrawn = Ended(st); withdrawn {
+			return st.Revert(gone...), true
+		}
+	}
+	return st.Suspend(), false
+}
+
+// Legal says why an agent may not have the state replaced. It may try and
+// confirm bases, put modules on trial and change the quarantine; it may not
+// judge a trial of modules, which is its own.
+func Legal(was, is rollback.State, wasOnTrial bool) error {
+	switch {
+	case is.Check() != nil:
+		return is.Check()
+	case is.Last < was.Last:
+		return fmt.Errorf("the last generation goes from %d back to %d", was.Last, is.Last)
+	case !wasOnTrial:
+		return nil
+	case is.Good == is.Current && was.Current != was.Good && is.Trial == 0:
+		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not confirm it", was.Current)
+	case is.Trial == was.Trial && is.BadEnds != was.BadEnds:
+		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not count its ends", was.Current)
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/freshet/freshet/internal/event"
+)
+
+// The log of events has one writer, the agent. What the supervisor has to tell
+// waits in a file until one has written it down.
+
+const maxPending = 100
+
+func (s *Supervisor) pendingPath() string { return filepath.Join(s.Dir, "supervisor-events.json") }
+
+func (s *Supervisor) loadPending() {
+	data, err := readBounded(s.pendingPath())
+	if err == nil {
+		err = json.Unmarshal(data, &s.pending)
+	}
+	if err != nil {
+		s.pending = nil
+	}
+}
+
+func (s *Supervisor) savePending() {
+	data, err := json.Marshal(s.pending)
+	if err == nil {
+		err = s.Disk.WriteFile(s.pendingPath(), data, 0o644)
+	}
+	if err != nil {
+		s.say("events wait in memory alone: %v", err)
+	}
+}
+
+// tell logs an event: at once here, in the log of events as soon as an agent
+// serves.
+func (s *Supervisor) tell(code event.Code, fields map[string]string) {
+	s.tellEvent(event.New(s.Clock.Now(), code, fields))
+}
+
+func (s *Supervisor) tellEvent(e event.Event) {
+	s.say("%s: %s", e.Code, e.Text)
+	if lines := e.Fields["lines"]; lines != "" {
+		s.say("its last lines: %s", strings.ReplaceAll(lines, "\n", " | "))
+	}
+	if e.Hint != "" {
+		s.say("hint: %s", e.Hint)
+	}
+	s.pending = append(s.pending, e)
+	s.pending = s.pending[max(0, len(s.pending)-maxPending):]
+	s.savePending()
+	s.sendPending()
+}
+
+// sendPending gives the agent the oldest event that waits.
+func (s *Supervisor) sendPending() {
+	c := s.agent
+	if s.sending || len(s.pending) == 0 || c == nil || !c.serving || c.ending {
+		return
+	}
+	s.sending = true
+	e := s.pending[0]
+	go func() {
+		ctx, stop := context.WithTimeout(context.Background(), sendTime)
+		defer stop()
+		_, err := c.line.ask(ctx, Message{Do: doTell, Event: &e})
+		s.post(func() {
+			s.sending = false
+			if err != nil {
+				return
+			}
+			if len(s.pending) > 0 {
+				s.pending = s.pending[1:]
+				s.savePending()
+			}
+			s.sendPending()
+		})
+	}()
+}
+
+// maxFile bounds what is read of the supervisor's own files, in bytes.
+const maxFile = 4 << 20
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxFile)
+	}
+	return data, err
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,354 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
+)
+
+// view is the state with the generations that matter.
+type view struct {
+	rollback.State
+	now, good, trial rollback.Generation
+	ofModules        bool // the trial, running or not, is one of modules
+}
+
+// runs says whether modules on trial are current.
+func (v view) runs() bool { return v.ofModules && v.Current != v.Good }
+
+func (s *Supervisor) view() (view, error) {
+	st, err := s.store().Load()
+	return s.viewOf(st, err)
+}
+
+func (s *Supervisor) viewOf(st rollback.State, err error) (view, error) {
+	v := view{State: st}
+	if err != nil {
+		return v, err
+	}
+	if v.now, err = s.store().Generation(st.Current); err != nil {
+		return v, err
+	}
+	if v.good, err = s.store().Generation(st.Good); err != nil {
+		return v, err
+	}
+	var damaged *rollback.DamagedError
+	v.trial, err = s.store().Generation(st.Trial)
+	if errors.As(err, &damaged) && st.Current != st.Trial {
+		return v, nil // it waits, and cannot be taken up any more
+	}
+	v.ofModules = st.ModulesOnTrial(v.good, v.trial)
+	return v, err
+}
+
+// reconcile has what runs be what the current generation says.
+func (s *Supervisor) reconcile() {
+	if s.stopping || s.become != "" {
+		return
+	}
+	v, err := s.view()
+	if err != nil {
+		// What protects goes on. An agent puts the state in order when it starts.
+		s.say("the state cannot be read: %v", err)
+		if s.agent != nil || s.next != nil {
+			return
+		}
+	}
+	s.reconcileTrial(v)
+	if s.stopping || s.become != "" {
+		return
+	}
+	s.reconcileAgent(v.now.Modules[agentModule])
+	s.reconcileOthers(v.now.Modules)
+	s.mu.Lock()
+	s.running = maps.Clone(v.now.Modules)
+	s.mu.Unlock()
+}
+
+// reconcileTrial watches the trial that the state says, and no other. Bases that
+// are confirmed beside it only give it another number.
+func (s *Supervisor) reconcileTrial(v view) {
+	if s.trial != nil && v.runs() {
+		slots, _ := triedIn(v)
+		if namesOf(slots) == s.trial.names() && slots[agentModule].Dir == s.trial.slots[agentModule].Dir {
+			s.trial.number = v.Trial
+			return
+		}
+	}
+	if s.trial != nil {
+		s.dropTrial()
+	}
+	if v.runs() {
+		s.startTrial(v)
+	}
+}
+
+// reconcileAgent starts the agent of a slot beside the one that runs, if that
+// is another, or none.
+func (s *Supervisor) reconcileAgent(want rollback.Slot) {
+	switch {
+	case s.next != nil && s.next.slot.Dir == want.Dir && !s.next.ending:
+		return
+	case s.next != nil && !s.next.taken:
+		s.next.kill("another version is wanted")
+		return // its end comes here again
+	case s.next != nil, s.agent != nil && !s.agent.serving && !s.agent.ending:
+		return // it is about to take over; one after the other
+	case s.agent != nil && s.agent.slot.Dir == want.Dir && !s.agent.ending:
+		return
+	case s.Clock.SinceBoot() < s.retry:
+		return
+	}
+	c, err := s.startAgent(want)
+	if err != nil {
+		s.failed(want, err.Error(), "")
+		return
+	}
+	s.say("agent %s starts, process %d", nameOf(want), c.cmd.Process.Pid)
+	s.next = c
+}
+
+func nameOf(slot rollback.Slot) string {
+	if slot.Dir == "" {
+		return "of this program"
+	}
+	return slot.Version
+}
+
+// said takes a message of an agent's.
+func (s *Supervisor) said(c *child, m Message) {
+	now := s.Clock.SinceBoot()
+	switch m.Do {
+	case doReady:
+		if c.ready || c.ending {
+			return
+		}
+		c.ready = true
+		if m.Report != nil {
+			c.report = *m.Report
+		}
+		s.advance()
+	case doServing:
+		c.serving, c.beat = true, now
+		s.served(c)
+	case doBeat:
+		if !c.ending {
+			c.beat = now
+		}
+	case doSwitch:
+		c.line.answer(m, Message{}, s.switchState(c, m))
+		s.reconcile()
+	default:
+		c.line.answer(m, Message{}, fmt.Errorf("%q is not understood", m.Do))
+	}
+}
+
+// switchState replaces the state for an agent.
+func (s *Supervisor) switchState(c *child, m Message) error {
+	switch {
+	case m.Was == nil || m.Is == nil:
+		return errors.New("no state to switch to")
+	case c != s.agent || c.ending:
+		return errors.New("this agent does not have its turn")
+	}
+	v, err := s.view()
+	if err != nil {
+		return err
+	}
+	if err := Legal(*m.Was, *m.Is, v.runs()); err != nil {
+		return err
+	}
+	if err := s.older(v, *m.Is); err != nil {
+		return err
+	}
+	return s.store().Switch(*m.Was, *m.Is)
+}
+
+// advance lets the next agent take over once it is ready and the old one gone.
+func (s *Supervisor) advance() {
+	switch {
+	case s.next == nil || !s.next.ready || s.next.ending:
+	case s.agent != nil && !s.agent.ending:
+		s.agent.end()
+		s.agent.beat = s.Clock.SinceBoot()
+	case s.agent == nil:
+		s.agent, s.next = s.next, nil
+		s.agent.taken, s.agent.beat = true, s.Clock.SinceBoot()
+		_ = s.agent.line.send(Message{Do: doTake}) // its end is noticed elsewhere
+	}
+}
+
+// served is called when an agent has taken over.
+func (s *Supervisor) served(c *child) {
+	now := s.Clock.SinceBoot()
+	if c.report.Support != "" {
+		s.support = c.report.Support
+	}
+	if !s.told {
+		s.told = true
+		s.notify("READY=1")
+	}
+	s.say("agent %s serves, %s after its start", nameOf(c.slot), (now - c.began).Round(time.Millisecond))
+	if s.trial != nil && s.trial.slots[agentModule].Dir == c.slot.Dir && !s.trial.judging() {
+		if s.trial.phase == phaseLoading {
+			s.trial.judge.Base = BaselineOf(s.seen)
+		}
+		s.trial.begin(now)
+	}
+	if s.reverted > 0 && s.trial == nil {
+		s.say("the good version serves again, %s after the decision", (now - s.reverted).Round(time.Millisecond))
+		s.reverted = 0
+	}
+	s.seen = nil
+	s.reconcile()
+	s.sendPending()
+	s.writeStatus()
+}
+
+// exited takes note of a program's end.
+func (s *Supervisor) exited(c *child, err error) {
+	how := c.how(err)
+	switch c {
+	case s.next:
+		s.next = nil
+	case s.agent:
+		s.agent = nil
+		s.family.endStrays()
+	default:
+		s.otherExited(c, how)
+		return
+	}
+	expected := c.ending || c.killed == "another version is wanted"
+	switch {
+	case expected:
+	case s.trial != nil && c.killed != "" && s.trial.slots[agentModule].Dir == c.slot.Dir:
+		s.back("alive", how, c.tail.text(8)) // it would hang again, and that takes long to see
+	default:
+		s.failed(c.slot, how, c.tail.text(8))
+	}
+	if s.stopping || s.become != "" {
+		return
+	}
+	s.advance()
+	s.reconcile()
+}
+
+// failed is called when an agent could not be started or ended by itself.
+func (s *Supervisor) failed(slot rollback.Slot, how, lines string) {
+	if s.stopping || s.become != "" {
+		return
+	}
+	s.say("agent %s: %s", nameOf(slot), how)
+	now := s.Clock.SinceBoot()
+	if s.trial != nil && s.trial.slots[agentModule].Dir == slot.Dir && slot.Dir != "" {
+		s.badEnd(how, lines)
+		s.retry = now + s.Times.Pause
+		if s.trial == nil {
+			s.retry = 0
+		}
+		return
+	}
+	s.fails++
+	s.failing = how
+	pause := s.Times.Pause
+	for i := 1; i < s.fails && pause < s.Times.Rest; i++ {
+		pause *= 2
+	}
+	s.retry = now + min(pause, s.Times.Rest)
+	if s.fails == rollback.MaxBadEnds {
+		s.tell(event.AgentFailing, map[string]string{
+			"version": slot.Version, "error": how, "lines": lines, "support": s.support,
+		})
+		s.notify("READY=1") // the modules and the engines go on: that is no reason to start all again
+		s.told = true
+	}
+}
+
+// reconcileOthers starts and ends the programs of other modules. Where a slot
+// changes, the old program ends before the new one starts: it may hold a port.
+func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
+	now := s.Clock.SinceBoot()
+	for name, c := range s.others {
+		if slot, ok := want[name]; (!ok || slot.Dir != c.slot.Dir) && !c.ending {
+			c.end()
+			c.beat = now
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		slot := want[name]
+		if name == agentModule || len(slot.Start) == 0 || s.others[name] != nil || now < s.gaps[name].retry {
+			continue
+		}
+		dir := filepath.Join(s.Dir, "modules", name, slot.Dir)
+		c := &child{module: name, slot: slot, cmd: exec.Command(s.programOf(name, slot), slot.Start[1:]...)}
+		c.cmd.Dir, c.cmd.Env = dir, environment()
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{}
+		if err := s.startChild(c); err != nil {
+			s.otherFailed(name, slot, err.Error(), "")
+			continue
+		}
+		s.others[name] = c
+		s.tellGap(c)
+	}
+}
+
+// gap is what is known of a module between two of its programs.
+type gap struct {
+	ended time.Duration // since boot; 0: it did not end by a switch
+	from  string
+	retry time.Duration // since boot
+	fails int
+}
+
+// tellGap says how long a module that cannot be handed over was away.
+func (s *Supervisor) tellGap(c *child) {
+	g := s.gaps[c.module]
+	if g.ended == 0 || g.from == c.slot.Version {
+		return
+	}
+	away := s.Clock.SinceBoot() - g.ended
+	g.ended = 0
+	s.gaps[c.module] = g
+	s.tell(event.ModuleSwitched, map[string]string{
+		"module": c.module, "from": g.from, "to": c.slot.Version, "gap": away.Round(time.Millisecond).String(),
+	})
+}
+
+func (s *Supervisor) otherExited(c *child, how string) {
+	if s.others[c.module] != c {
+		return
+	}
+	delete(s.others, c.module)
+	if c.ending {
+		g := s.gaps[c.module]
+		g.ended, g.from = s.Clock.SinceBoot(), c.slot.Version
+		s.gaps[c.module] = g
+	} else {
+		s.otherFailed(c.module, c.slot, how, c.tail.text(8))
+	}
+	s.reconcile()
+}
+
+// otherFailed has a module's program wait before it is started again.
+func (s *Supervisor) otherFailed(name string, slot rollback.Slot, how, lines string) {
+	s.say("module %s %s: %s", name, slot.Version, how)
+	if s.trial != nil && s.trial.slots[name].Dir == slot.Dir && slot.Dir != "" {
+		s.badEnd(fmt.Sprintf("module %s: %s", name, how), lines)
+	}
+	g := s.gaps[name]
+	g.fails++
+	pause := s.Times.Pause
+	for i := 1; i < g.fails && pause < s.Times.Rest; i++ {
+		pause *= 2
+	}
+	g.retry = s.Clock.SinceBoot() + min(pause, s.Times.Rest)
+	s.gaps[name] = g
+}

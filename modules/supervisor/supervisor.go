@@ -1,0 +1,313 @@
+// Package supervisor is the service's main process: it starts the agent and the
+// modules' programs of the current generation, judges trials of modules, and
+// takes back by itself what is unhealthy. What watches is not what is watched:
+// it reads nothing from the network and no settings.
+//
+//	systemd ─► launcher ─► supervisor ─┬─► agent       (line, sockets, lock handed on)
+//	                          │        ├─► next agent  (loads beside it, then takes over)
+//	                      state.json   └─► modules' programs
+//
+// One goroutine does all; others post to it what they saw. What runs is derived
+// from the current generation and reconciled to it, after each change.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/freshet/freshet/internal/clock"
+	"github.com/freshet/freshet/internal/durable"
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
+)
+
+// Supervisor supervises one endpoint. Its fields are set before Run.
+type Supervisor struct {
+	Dir      string   // state folder
+	Runtime  string   // folder that a boot empties
+	Socket   string   // of the local API, which agents serve
+	Settings string   // file of the operator's settings; it is kept over a trial, not read
+	Args     []string // flags that agents and supervisors are started with
+	Program  string   // this very program
+	Package  string   // the program that a package brought; "": none did
+	Version  string
+	Disk     *durable.Disk
+	Clock    *clock.Clock
+	Times    Times
+	Output   io.Writer          // what programs say, and what is done; nil: nowhere
+	Notify   func(state string) // tells the service manager, as sd_notify(3); nil: none
+	Watchdog time.Duration      // how often it wants to be told; 0: never
+
+	lock   *durable.Lock
+	socket *os.File // listening
+	family family
+	posts  chan func()
+	done   chan struct{} // closed when Run ends: nobody takes posts any more
+
+	agent     *child // serves, or is about to
+	next      *child // loads, to take its place
+	others    map[string]*child
+	stopping  bool
+	told      bool          // the service manager knows that all is up
+	fails     int           // how often in a row an agent ended before its time
+	retry     time.Duration // since boot: not before that an agent is started
+	trial     *trial        // nil: none runs
+	resume    time.Duration // since boot: when a broken trial is taken up; 0: none is
+	soaked    bool          // the broken trial had passed all but its supervisor
+	seen      []Observation // of an agent not on trial, the newest last
+	observing bool
+	support   string // whom an operator may ask, as an agent said
+	pending   []event.Event
+	sending   bool
+	reverted  time.Duration // since boot, of the last decision; 0: all is well again
+	gaps      map[string]gap
+	handed    bool   // another supervisor became this one
+	packaged  string // version of the package's program
+	failing   string // how the agent ended last
+	wrote     Status // last
+	become    string // the program to go on as, once no child is left
+
+	mu      sync.Mutex // guards running
+	running map[string]rollback.Slot
+}
+
+// ErrRunning says that another supervisor, or an agent run by hand, holds the
+// state folder.
+var ErrRunning = errors.New("another process holds the state folder")
+
+// lockTime is how long agents of a supervisor that died have to end.
+const lockTime = 30 * time.Second
+
+// Run supervises until ctx ends, and then ends all that it started.
+func (s *Supervisor) Run(ctx context.Context) error {
+	s.Times = s.Times.orDefaults()
+	s.posts, s.done = make(chan func(), 64), make(chan struct{})
+	s.others, s.running, s.gaps = map[string]*child{}, map[string]rollback.Slot{}, map[string]gap{}
+	defer close(s.done)
+	if err := s.hold(ctx); err != nil {
+		return err
+	}
+	defer s.lock.Unlock()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		s.say("what agents leave behind cannot be ended: %v", err)
+	}
+	if err := s.listen(); err != nil {
+		return err
+	}
+	s.loadPending()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	s.reconcile()
+	return s.loop(ctx)
+}
+
+// hold takes the state folder, or goes on with what a supervisor before it held.
+func (s *Supervisor) hold(ctx context.Context) error {
+	files, err := inherited()
+	if err != nil {
+		s.say("%v", err)
+	}
+	s.socket = files[fdSocket]
+	if f := files[fdLock]; f != nil {
+		s.lock, s.handed = durable.Inherited(f), true
+		return nil
+	}
+	for _, dir := range []string{s.Dir, s.Runtime, filepath.Dir(s.Socket)} {
+		if err := s.Disk.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("making the folders: %w", err)
+		}
+	}
+	ctx, stop := context.WithTimeout(ctx, lockTime)
+	defer stop()
+	s.lock, err = s.Disk.LockWait(ctx, filepath.Join(s.Dir, "lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("%s: %w", s.Dir, ErrRunning)
+	}
+	return err
+}
+
+// listen makes the socket. It stays open as long as this process lives, from
+// one agent to the next: nobody is refused.
+func (s *Supervisor) listen() error {
+	if s.socket != nil {
+		return nil
+	}
+	if st, err := os.Lstat(s.Socket); err == nil {
+		if st.Mode().Type() != fs.ModeSocket {
+			return fmt.Errorf("listening on %s: something else than a socket is there", s.Socket)
+		}
+		if err := os.Remove(s.Socket); err != nil { // who holds the lock owns it
+			return fmt.Errorf("removing a dead socket: %w", err)
+		}
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.Socket, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", s.Socket, err)
+	}
+	ln.SetUnlinkOnClose(false)
+	defer ln.Close()
+	if err := os.Chmod(s.Socket, 0o666); err != nil {
+		return fmt.Errorf("listening on %s: %w", s.Socket, err)
+	}
+	s.socket, err = ln.File()
+	return err
+}
+
+// post has the one goroutine do f.
+func (s *Supervisor) post(f func()) {
+	select {
+	case s.posts <- f:
+	case <-s.done:
+	}
+}
+
+// Poke has the supervisor look at the state again.
+func (s *Supervisor) Poke() { go s.post(s.reconcile) }
+
+func (s *Supervisor) say(format string, args ...any) {
+	if s.Output != nil {
+		fmt.Fprintf(s.Output, "freshet supervisor: "+format+"\n", args...)
+	}
+}
+
+func (s *Supervisor) notify(state string) {
+	if s.Notify != nil {
+		s.Notify(state)
+	}
+}
+
+func (s *Supervisor) store() rollback.Store { return rollback.Store{Dir: s.Dir, Disk: s.Disk} }
+
+// change saves what f makes of the state; f may run again.
+func (s *Supervisor) change(f func(rollback.State) (rollback.State, error)) (rollback.State, error) {
+	for i := 0; ; i++ {
+		was, err := s.store().Load()
+		if err != nil {
+			return was, err
+		}
+		is, err := f(was)
+		if err != nil {
+			return was, err
+		}
+		err = s.store().Switch(was, is)
+		if !errors.Is(err, rollback.ErrChanged) || i == 5 {
+			return is, err
+		}
+	}
+}
+
+func (s *Supervisor) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ending := ctx.Done()
+	for {
+		select {
+		case <-ending:
+			ending = nil
+			s.stop()
+		case f := <-s.posts:
+			f()
+		case <-timer.C:
+			s.tick()
+		}
+		if s.become != "" && s.alone() {
+			s.goOnAs(s.become)
+		}
+		if s.stopping && s.become == "" && s.alone() {
+			os.Remove(s.statusPath())
+			return nil
+		}
+		timer.Reset(s.pace())
+	}
+}
+
+func (s *Supervisor) alone() bool {
+	return s.agent == nil && s.next == nil && len(s.others) == 0
+}
+
+// pace is how long nothing needs to be looked at.
+func (s *Supervisor) pace() time.Duration {
+	if s.trial != nil || s.next != nil || s.stopping || s.agent == nil || s.agent.ending || s.resume > 0 || s.reverted > 0 {
+		return s.Times.Look / 5
+	}
+	idle := s.Times.Beat / 3
+	if s.Watchdog > 0 {
+		idle = min(idle, s.Watchdog/2)
+	}
+	return idle
+}
+
+// stop ends everything in order: that is no bad end of a trial.
+func (s *Supervisor) stop() {
+	s.stopping = true
+	s.notify("STOPPING=1")
+	os.Remove(s.markPath())
+	s.endAll()
+}
+
+func (s *Supervisor) endAll() {
+	now := s.Clock.SinceBoot()
+	for _, c := range s.others {
+		c.end()
+		c.beat = now
+	}
+	if s.next != nil {
+		s.next.end()
+		s.next.beat = now
+	}
+	if s.agent != nil {
+		s.agent.end()
+		s.agent.beat = now
+	}
+}
+
+// tick does what time brings.
+func (s *Supervisor) tick() {
+	now := s.Clock.SinceBoot()
+	s.notify("WATCHDOG=1")
+	for _, c := range s.others {
+		if c.ending && now-c.beat > s.Times.Stop {
+			c.kill("it did not end in time")
+		}
+	}
+	s.hurry(s.agent, now)
+	s.hurry(s.next, now)
+	s.family.reap()
+	if s.stopping || s.become != "" {
+		return
+	}
+	s.sendPending()
+	s.reconcile()
+	s.resumeTrial(now)
+	s.look(now)
+	s.writeStatus()
+}
+
+// hurry kills what does not load, turn or end in time.
+func (s *Supervisor) hurry(c *child, now time.Duration) {
+	if c == nil || c.killed != "" {
+		return
+	}
+	switch {
+	case c.ending && now-c.beat > s.Times.Stop:
+		c.kill(fmt.Sprintf("it did not end within %s", s.Times.Stop))
+	case c.ending:
+	case !c.ready && now-c.began > s.Times.Ready:
+		c.kill(fmt.Sprintf("it was not ready within %s", s.Times.Ready))
+	case c.taken && !c.serving && now-c.beat > s.Times.Ready:
+		c.kill(fmt.Sprintf("it did not take over within %s", s.Times.Ready))
+	case c.serving && now-c.beat > s.Times.Beat:
+		c.kill(fmt.Sprintf("it hangs: no sign of its main loop for %s", s.Times.Beat))
+	}
+}

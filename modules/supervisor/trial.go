@@ -1,0 +1,376 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
+)
+
+// Phases of a trial.
+const (
+	phaseLoading    = "loading"    // what is tried has not taken over yet
+	phaseWatched    = "watched"    // gate, then soak
+	phaseSupervisor = "supervisor" // its own supervisor runs, for a last gate
+)
+
+// trial is the trial that runs.
+type trial struct {
+	number int                      // of the generation on trial
+	slots  map[string]rollback.Slot // what is tried
+	from   map[string]rollback.Slot // what ran before
+	phase  string
+	judge  Trial
+}
+
+func (t *trial) judging() bool { return t.phase != phaseLoading && t.judge.Began > 0 }
+
+// begin is called when what is tried has taken over.
+func (t *trial) begin(now time.Duration) {
+	t.judge.Began = now
+	if t.phase == phaseLoading {
+		t.phase = phaseWatched
+	}
+}
+
+// names says what is tried, for people: "agent 1.3.0, scan 2.0.0".
+func (t *trial) names() string { return namesOf(t.slots) }
+
+func namesOf(slots map[string]rollback.Slot) string {
+	var all []string
+	for _, name := range sorted(slots) {
+		all = append(all, name+" "+slots[name].Version)
+	}
+	return strings.Join(all, ", ")
+}
+
+// triedIn lists what a view's trial tries, and what the good generation has
+// instead.
+func triedIn(v view) (slots, from map[string]rollback.Slot) {
+	slots, from = map[string]rollback.Slot{}, map[string]rollback.Slot{}
+	for _, name := range v.trial.ChangedModules(v.good) {
+		slots[name], from[name] = v.trial.Modules[name], v.good.Modules[name]
+	}
+	return slots, from
+}
+
+// mark lies in the runtime folder while a trial runs. A boot and an orderly
+// stop take it away: where it stands at a start, the supervisor died.
+type mark struct {
+	Generation int      `json:"generation"`
+	Phase      string   `json:"phase"`
+	Base       Baseline `json:"baseline"`
+}
+
+func (s *Supervisor) markPath() string { return filepath.Join(s.Runtime, "modules-trial.json") }
+
+func (s *Supervisor) readMark() mark {
+	var m mark
+	data, err := readBounded(s.markPath())
+	if err != nil || json.Unmarshal(data, &m) != nil {
+		return mark{}
+	}
+	return m
+}
+
+func (s *Supervisor) writeMark() error {
+	t := s.trial
+	data, err := json.Marshal(mark{Generation: t.number, Phase: t.phase, Base: t.judge.Base})
+	if err != nil {
+		return err
+	}
+	return s.Disk.WriteFile(s.markPath(), data, 0o644)
+}
+
+// begin puts the state in order before anything runs: the good generation
+// does, unless this supervisor is itself on trial.
+func (s *Supervisor) begin() error {
+	v, err := s.view()
+	if err != nil {
+		s.say("the state cannot be read; an agent puts it in order: %v", err)
+		return nil
+	}
+	m := s.readMark()
+	if v.runs() && s.handed && m.Phase == phaseSupervisor {
+		s.startTrial(v)
+		s.trial.phase = phaseSupervisor
+		s.trial.judge.Base = m.Base
+		s.trial.judge.Times.Soak = 0
+		return s.writeMark()
+	}
+	if v.runs() {
+		died := m.Generation > 0
+		s.soaked = died && m.Phase == phaseSupervisor
+		if err := s.endBroken(v, died); err != nil {
+			return err
+		}
+	}
+	os.Remove(s.markPath())
+	return s.registerPackage()
+}
+
+// endBroken goes back to the good generation from a trial that a supervisor
+// before this one left.
+func (s *Supervisor) endBroken(v view, died bool) error {
+	slots, from := triedIn(v)
+	check, text := "supervisor", fmt.Sprintf("the supervisor ended %d times while it was on trial", v.BadEnds+1)
+	withdrawn := false
+	_, err := s.change(func(st rollback.State) (rollback.State, error) {
+		st, withdrawn = Broken(st, died, s.withdrawn(slots, check, text))
+		return st, nil
+	})
+	if err == nil && withdrawn {
+		s.tellBack(slots, from, check, text, "")
+	}
+	return err
+}
+
+// withdrawn is what a failed trial puts in the quarantine.
+func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, check, text string) []rollback.Withdrawn {
+	var gone []rollback.Withdrawn
+	for _, name := range sorted(slots) {
+		if slots[name].Version == "" {
+			continue // it took a module away
+		}
+		gone = append(gone, rollback.Withdrawn{
+			Module: name, Release: slots[name].Version, At: s.Clock.Now().UTC(), Reason: check + ": " + text,
+		})
+	}
+	return gone
+}
+
+// startTrial begins to watch the trial of a view.
+func (s *Supervisor) startTrial(v view) {
+	slots, from := triedIn(v)
+	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}}
+	s.resume, s.retry = 0, 0
+	if s.soaked {
+		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
+	}
+	s.say("on trial: %s", s.trial.names())
+	if err := s.keepSettings(namesOf(slots)); err != nil {
+		s.say("the settings file is not kept over the trial: %v", err)
+	}
+	if err := s.writeMark(); err != nil {
+		s.say("the mark of the trial: %v", err)
+	}
+	if slot, ok := slots[agentModule]; ok && s.belowPackage(slot) {
+		s.back("version", s.belowText(slot), "")
+		return
+	}
+	if _, ok := slots[agentModule]; !ok {
+		s.trial.judge.Base = BaselineOf(s.seen)
+		s.trial.begin(s.Clock.SinceBoot())
+	}
+}
+
+// dropTrial forgets a trial that the state does not know any more: a person, or
+// a newer update, took its place.
+func (s *Supervisor) dropTrial() {
+	s.trial = nil
+	os.Remove(s.markPath())
+}
+
+// resumeTrial takes a broken trial up again, once the good one has been well
+// for a while.
+func (s *Supervisor) resumeTrial(now time.Duration) {
+	if s.trial != nil || s.agent == nil || !s.agent.serving {
+		s.resume = 0
+		return
+	}
+	if s.resume == 0 {
+		v, err := s.view()
+		if err != nil || !v.ofModules || v.runs() {
+			return
+		}
+		s.resume = now + s.Times.Resume
+		if s.soaked {
+			s.resume = now
+		}
+	}
+	if now < s.resume {
+		return
+	}
+	s.resume = 0
+	_, err := s.change(func(st rollback.State) (rollback.State, error) { return st.Switch(st.Trial) })
+	if err != nil {
+		s.say("taking up the trial again: %v", err)
+		return
+	}
+	s.reconcile()
+}
+
+// look observes the agent at its times.
+func (s *Supervisor) look(now time.Duration) {
+	c := s.agent
+	if s.observing || c == nil || !c.serving || c.ending {
+		return
+	}
+	if s.fails > 0 && now-c.began > s.Times.Gate {
+		s.fails = 0
+	}
+	every := s.Times.Look
+	if s.trial == nil && len(s.seen) > 1 {
+		every = s.Times.Soak // now and then, for a baseline
+	}
+	if len(s.seen) > 0 && now-s.seen[len(s.seen)-1].At < every {
+		return
+	}
+	s.observing = true
+	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
+	go func() {
+		o := s.observe(c, limit)
+		s.post(func() {
+			s.observing = false
+			s.observed(c, o)
+		})
+	}()
+}
+
+// observed judges by what was seen.
+func (s *Supervisor) observed(c *child, o Observation) {
+	if c != s.agent || c.ending {
+		return
+	}
+	s.seen = append(s.seen, o)
+	s.seen = s.seen[max(0, len(s.seen)-8):]
+	t := s.trial
+	if t == nil || !t.judging() {
+		return
+	}
+	var v Verdict
+	t.judge, v = t.judge.See(o)
+	switch v.Word {
+	case Back:
+		s.back(v.Check, v.Text, c.tail.text(8))
+	case Confirm:
+		s.passed()
+	}
+	s.writeStatus()
+}
+
+// passed is called when what is tried passed gate and soak.
+func (s *Supervisor) passed() {
+	t := s.trial
+	slot, ofAgent := t.slots[agentModule]
+	if program := s.programOf(agentModule, slot); ofAgent && t.phase != phaseSupervisor && program != s.Program {
+		// It is watched by the good one's supervisor until here. Now its own
+		// shows that it can.
+		t.phase = phaseSupervisor
+		if err := s.writeMark(); err != nil {
+			s.say("the mark of the trial: %v", err)
+			return
+		}
+		s.goOnWith(program)
+		return
+	}
+	s.confirm()
+}
+
+// confirm makes what is tried good.
+func (s *Supervisor) confirm() {
+	waits := false
+	_, err := s.change(func(st rollback.State) (rollback.State, error) {
+		if waits = st.Layer != 0; waits || st.Current != st.Trial {
+			return st, nil // bases are on trial beside it: after them
+		}
+		g, err := s.store().Generation(st.Current)
+		return st.Confirm().ForgetModules(g.Modules), err
+	})
+	if err != nil || waits {
+		if err != nil {
+			s.say("confirming: %v", err)
+		}
+		return
+	}
+	t := s.trial
+	s.trial, s.soaked = nil, false
+	os.Remove(s.markPath())
+	s.forgetSettings()
+	s.say("confirmed: %s", t.names())
+	for _, name := range sorted(t.slots) {
+		s.tell(event.ModuleUpdated, map[string]string{"module": name, "version": t.slots[name].Version, "from": orNone(t.from[name].Version)})
+	}
+}
+
+// badEnd counts an end of what is on trial.
+func (s *Supervisor) badEnd(how, lines string) {
+	tooMany := false
+	st, err := s.change(func(st rollback.State) (rollback.State, error) {
+		st, tooMany = Ended(st)
+		return st, nil
+	})
+	if err != nil {
+		s.say("counting a bad end: %v", err)
+		return
+	}
+	if tooMany {
+		s.back("stable", fmt.Sprintf("it ended %d times: %s", st.BadEnds, how), lines)
+	}
+}
+
+// back returns everything to the good generation, and withdraws what is tried.
+func (s *Supervisor) back(check, text, lines string) {
+	t := s.trial
+	_, err := s.change(func(st rollback.State) (rollback.State, error) {
+		if st.Current == st.Good {
+			return st, nil
+		}
+		return st.Revert(s.withdrawn(t.slots, check, text)...), nil
+	})
+	if err != nil {
+		s.say("going back: %v", err)
+		return
+	}
+	s.trial, s.soaked, s.fails, s.retry = nil, false, 0, 0
+	s.reverted = s.Clock.SinceBoot()
+	os.Remove(s.markPath())
+	s.tellBack(t.slots, t.from, check, text, lines)
+	if slot, ok := t.slots[agentModule]; ok {
+		for _, c := range []*child{s.agent, s.next} {
+			if c != nil && c.slot.Dir == slot.Dir {
+				c.end() // the good one need not wait for what is bad
+				c.beat = s.reverted - s.Times.Stop + min(s.Times.Stop, 3*time.Second)
+			}
+		}
+		if good := s.programOf(agentModule, t.from[agentModule]); t.phase == phaseSupervisor && good != s.Program {
+			s.goOnWith(good)
+			return
+		}
+	}
+	s.reconcile()
+}
+
+// tellBack says what was taken back and why, to the operator: in the log of
+// events, in the status and in the journal.
+func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, check, text, lines string) {
+	kept := s.restoreSettings(namesOf(slots))
+	ask := s.support
+	if ask == "" {
+		ask = "its publisher"
+	}
+	for _, name := range sorted(slots) {
+		e := event.New(s.Clock.Now(), event.ModuleRolledBack, map[string]string{
+			"module": name, "from": orNone(slots[name].Version), "to": orNone(from[name].Version),
+			"check": check, "error": check + ": " + text, "lines": lines, "settings": kept, "support": ask,
+		})
+		e.Hint = fmt.Sprintf("nothing needs to be done now: %s runs as before, and %s is not installed again by itself. Tell %s what stands here; freshet modules release %s allows it again",
+			orNone(from[name].Version), orNone(slots[name].Version), ask, name)
+		if kept != "" {
+			e.Hint += ". " + kept
+		}
+		s.tellEvent(e)
+	}
+}
+
+func orNone(version string) string {
+	if version == "" {
+		return "none"
+	}
+	return version
+}
