@@ -23,6 +23,7 @@ import (
 	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/eventlog"
+	"github.com/freshet/freshet/modules/supervisor"
 )
 
 // Agent is one endpoint's agent. Its fields are set before Open and left alone
@@ -47,6 +48,12 @@ type Agent struct {
 	// Beat, if set, is called by the main loop at least every BeatEvery.
 	Beat      func()
 	BeatEvery time.Duration
+
+	// Checks, if set, are more checks of health by which a supervisor judges
+	// this agent while it is on trial.
+	Checks map[string]func(context.Context) error
+
+	place *supervisor.Place // nil: no supervisor started it
 
 	mu      sync.Mutex // guards what follows
 	force   *inForce
@@ -97,7 +104,7 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 	if a.lock != nil {
 		return false, nil
 	}
-	lock, err := a.updater(a.force).Lock()
+	lock, err := a.lockFolder()
 	if errors.Is(err, durable.ErrLocked) {
 		return false, &api.Error{Code: api.Locked, Text: fmt.Sprintf("the state folder %s is in use by another process", a.Dir)}
 	}
@@ -118,6 +125,14 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 	}
 	a.keepAccepted()
 	return resume, nil
+}
+
+// lockFolder takes the lock, which a supervisor holds for its agents.
+func (a *Agent) lockFolder() (*durable.Lock, error) {
+	if a.place != nil {
+		return a.place.Lock()
+	}
+	return a.updater(a.force).Lock()
 }
 
 // release gives the lock back after err.

@@ -29,8 +29,7 @@ func (a *Agent) Run(ctx context.Context, socket string, ready func()) error {
 }
 
 func (a *Agent) live(ctx context.Context, socket string, ready func()) error {
-	// Only who holds the lock may take the socket over.
-	ln, err := Listen(socket)
+	ln, err := a.listen(socket)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,15 @@ const (
 	maxHeader   = 16 << 10
 )
 
+// listen gives the supervisor's socket, or one of this process's: only who
+// holds the lock may take it over.
+func (a *Agent) listen(socket string) (net.Listener, error) {
+	if a.place != nil {
+		return a.place.Listener, nil
+	}
+	return Listen(socket)
+}
+
 // Listen listens on a unix socket that every local user may connect to; who
 // may do what is decided by who they are. A socket that nobody answers on is
 // replaced. An *api.Error of code Locked says that an agent answers there.

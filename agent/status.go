@@ -49,6 +49,7 @@ func (a *Agent) status() (api.Status, error) {
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)
 	st.Engines = a.engineErrors(installed)
+	st.Supervisor = a.supervised()
 	// What it cannot say of the licence keeps nobody from the rest.
 	st.Licence, _ = licenceOf(u)
 	return st, nil

@@ -145,6 +145,9 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 		Emit: a.emit,
 	}
 	u.Modules = &updater.ModulePolicy{Mode: f.settings.Modules.Mode, Each: f.settings.Modules.Modes(), Silent: f.settings.Modules.Notices == "off"}
+	if a.place != nil {
+		u.Switcher = a.place
+	}
 	for _, b := range f.settings.Bases {
 		u.Bases = append(u.Bases, b.Name)
 		if used(b) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/freshet/freshet/internal/eventlog"
 	"github.com/freshet/freshet/internal/settings"
+	"github.com/freshet/freshet/modules/supervisor"
 )
 
 func agentCommand(o *options) *cobra.Command {
@@ -21,7 +22,7 @@ func agentCommand(o *options) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A service waits for its file: it must outlive a mistake.
-			if err := o.needConfig(cmd); err != nil && service.Interactive() {
+			if err := o.needConfig(cmd); err != nil && service.Interactive() && !supervisor.Above() {
 				return err
 			}
 			return runAgent(cmd.Context(), o)
@@ -34,6 +35,10 @@ const idleMemory = 20 << 20
 
 func runAgent(ctx context.Context, o *options) error {
 	debug.SetMemoryLimit(idleMemory)
+	place, err := supervisor.Attach()
+	if err != nil {
+		return err
+	}
 	a, err := o.agent()
 	if err != nil {
 		return err
@@ -51,6 +56,9 @@ func runAgent(ctx context.Context, o *options) error {
 	}
 	if err := a.Open(); err != nil {
 		return err
+	}
+	if place != nil {
+		return a.RunUnder(ctx, place)
 	}
 	p := &program{ended: make(chan struct{})}
 	p.work = func(ctx context.Context) error {

@@ -70,7 +70,7 @@ func rootCommand(o *options) *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		agentCommand(o), enrollCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
+		agentCommand(o), superviseCommand(o), enrollCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
 		taskCommand(o), licenceCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
 	root.AddCommand(extraCommands()...)

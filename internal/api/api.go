@@ -41,6 +41,8 @@ type Status struct {
 	Settings   string       `json:"settings,omitempty"`
 	Refused    string       `json:"settings_refused,omitempty"` // why the file as it is now is not in force
 
+	Supervisor *Supervisor `json:"supervisor,omitempty"` // nil: none runs
+
 	// Engines is what engines failed at since the last update began. It is
 	// known to a running agent alone.
 	Engines []EngineError `json:"engine_errors,omitempty"`

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,7 +43,7 @@ func (s *Supervisor) goOnAs(program string) {
 		}
 	}
 	env = append(env, fdsEnv+"="+strings.Join(fds, ","), SlotEnv+"="+program)
-	err := unix.Exec(program, append([]string{program, "supervise"}, s.Args...), env)
+	err := unix.Exec(program, slices.Concat([]string{program, "supervise"}, s.Args, s.SuperviseArgs), env)
 	for _, f := range files {
 		unix.CloseOnExec(int(f.Fd()))
 	}

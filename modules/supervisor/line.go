@@ -29,6 +29,7 @@ type Message struct {
 	Do     string          `json:"do,omitempty"`
 	Error  string          `json:"error,omitempty"`
 	Raced  bool            `json:"raced,omitempty"` // the error is rollback.ErrChanged
+	Every  int64           `json:"every,omitempty"` // milliseconds, of take: between two beats at most
 	Report *Report         `json:"report,omitempty"`
 	Was    *rollback.State `json:"was,omitempty"`
 	Is     *rollback.State `json:"is,omitempty"`

@@ -66,12 +66,16 @@ func (s *Supervisor) registerPackage() error {
 		if st, g, err = s.store().Make(st, g); err != nil {
 			return st, err
 		}
-		if st, err = st.Switch(g.Number); err != nil || installed {
+		if st, err = st.Switch(g.Number); err != nil {
 			return st, err
+		}
+		if installed {
+			return st.Suspend(), nil // the good one starts first, and hands over to it
 		}
 		return st.Confirm(), nil
 	})
 	if err == nil {
+		s.soon = true
 		s.tell(event.PackageRegistered, map[string]string{"version": slot.Version})
 	}
 	return err

@@ -32,6 +32,10 @@ func (s *Supervisor) loadPending() {
 }
 
 func (s *Supervisor) savePending() {
+	if len(s.pending) == 0 {
+		os.Remove(s.pendingPath()) // what is told twice is no harm
+		return
+	}
 	data, err := json.Marshal(s.pending)
 	if err == nil {
 		err = s.Disk.WriteFile(s.pendingPath(), data, 0o644)

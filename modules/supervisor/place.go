@@ -9,9 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
 )
@@ -36,11 +38,16 @@ type Place struct {
 	Tell     func(event.Event) // logs an event of the supervisor's
 
 	line  *line
-	lock  *os.File // held as long as this process lives
+	lock  *os.File      // held as long as this process lives
+	every time.Duration // set before taken is closed
 	taken chan struct{}
 	once  sync.Once
 	ended chan struct{}
 }
+
+// Above says whether a supervisor started this process. Attach, which takes the
+// place, forgets it.
+func Above() bool { return os.Getenv(lineEnv) != "" }
 
 // Attach gives the place that the environment tells of; nil if this process
 // has no supervisor.
@@ -94,7 +101,10 @@ func (p *Place) Serve() {
 	_ = p.line.read(func(m Message) { // the end of the line is all that it tells
 		switch m.Do {
 		case doTake:
-			p.once.Do(func() { close(p.taken) })
+			p.once.Do(func() {
+				p.every = time.Duration(m.Every) * time.Millisecond
+				close(p.taken)
+			})
 		case doTell:
 			if m.Event != nil && p.Tell != nil {
 				p.Tell(*m.Event)
@@ -122,6 +132,22 @@ func (p *Place) Ready(ctx context.Context, r Report) error {
 		return ctx.Err()
 	}
 }
+
+// Lock is the state folder's lock, which the supervisor holds for its agents: as
+// long as one of them lives no other supervisor begins.
+func (p *Place) Lock() (*durable.Lock, error) {
+	if p.lock == nil {
+		return nil, errors.New("the supervisor handed on no lock")
+	}
+	fd, err := unix.FcntlInt(p.lock.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("taking the lock over: %w", err)
+	}
+	return durable.Inherited(os.NewFile(uintptr(fd), fdLock)), nil
+}
+
+// Every is how often Beat is to be called at least.
+func (p *Place) Every() time.Duration { return p.every }
 
 // Serving says that the API is served.
 func (p *Place) Serving() error { return p.line.send(Message{Do: doServing}) }

@@ -182,7 +182,7 @@ func (s *Supervisor) advance() {
 	case s.agent == nil:
 		s.agent, s.next = s.next, nil
 		s.agent.taken, s.agent.beat = true, s.Clock.SinceBoot()
-		_ = s.agent.line.send(Message{Do: doTake}) // its end is noticed elsewhere
+		_ = s.agent.line.send(Message{Do: doTake, Every: int64(s.Times.Beat / 3 / time.Millisecond)}) // its end is noticed elsewhere
 	}
 }
 

@@ -39,7 +39,11 @@ type Supervisor struct {
 	Settings string   // file of the operator's settings; it is kept over a trial, not read
 	Args     []string // flags that agents and supervisors are started with
 	Program  string   // this very program
-	Package  string   // the program that a package brought; "": none did
+
+	// SuperviseArgs are flags of supervisors alone.
+	SuperviseArgs []string
+
+	Package  string // the program that a package brought; "": none did
 	Version  string
 	Disk     *durable.Disk
 	Clock    *clock.Clock
@@ -63,6 +67,7 @@ type Supervisor struct {
 	retry     time.Duration // since boot: not before that an agent is started
 	trial     *trial        // nil: none runs
 	resume    time.Duration // since boot: when a broken trial is taken up; 0: none is
+	soon      bool          // a trial waits that has never begun: it need not wait long
 	soaked    bool          // the broken trial had passed all but its supervisor
 	seen      []Observation // of an agent not on trial, the newest last
 	observing bool

@@ -148,7 +148,7 @@ func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, check, text strin
 func (s *Supervisor) startTrial(v view) {
 	slots, from := triedIn(v)
 	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}}
-	s.resume, s.retry = 0, 0
+	s.resume, s.retry, s.soon = 0, 0, false
 	if s.soaked {
 		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
 	}
@@ -191,6 +191,8 @@ func (s *Supervisor) resumeTrial(now time.Duration) {
 		s.resume = now + s.Times.Resume
 		if s.soaked {
 			s.resume = now
+		} else if s.soon {
+			s.resume = now + 2*s.Times.Look // for a baseline
 		}
 	}
 	if now < s.resume {
