@@ -42,7 +42,10 @@ func (a *Agent) status() (api.Status, error) {
 	default:
 		st.Why = joined(whyMissing(st.Missing), st.Why)
 	}
-	if len(st.Sources) == 0 {
+	switch {
+	case len(st.Sources) == 0 && st.Refused != "":
+		st.Why = "nothing can be updated before the settings file is mended"
+	case len(st.Sources) == 0:
 		st.Why = noSource
 	}
 	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()

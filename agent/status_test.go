@@ -94,3 +94,18 @@ func TestTransferHasTheTimeOfItsRun(t *testing.T) {
 		t.Fatalf("last %+v, transfer %+v", u.Last, u.LastBytes)
 	}
 }
+
+func TestRefusedSettingsAreTheReasonWhereNoneWereAccepted(t *testing.T) {
+	w := newWorld(t)
+	w.write("freshet.yaml", "version: 1\nsuorces: []\n")
+	s := w.start()
+	st := s.status()
+	s.stop()
+	if !strings.Contains(st.Refused, "suorces") || st.Why != "nothing can be updated before the settings file is mended" {
+		t.Errorf("refused %q, why %q", st.Refused, st.Why)
+	}
+	w.write("freshet.yaml", "version: 1\n")
+	if st := w.again().status(); st.Refused != "" || !strings.HasPrefix(st.Why, "no source") {
+		t.Errorf("refused %q, why %q", st.Refused, st.Why)
+	}
+}

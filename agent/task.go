@@ -66,7 +66,15 @@ func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-
 	r.yields = def.kind == api.TypeVerify
 	r.limited(a.planOf(def).limit)
 	work := a.work(def, r, why, path)
-	a.runs.Go(func() { a.finish(r, work(ctx)) })
+	a.runs.Go(func() {
+		var f finished
+		if why == updater.OnSchedule { // nobody waits for it
+			updater.Background(func() { f = work(ctx) })
+		} else {
+			f = work(ctx)
+		}
+		a.finish(r, f)
+	})
 	return api.Started{Task: id, Run: r.id}, nil, nil
 }
 
@@ -105,7 +113,9 @@ func (a *Agent) work(def definition, r *run, why, path string) func(context.Cont
 			return out
 		}
 	}
-	u.Only = names
+	if u.Only = names; path != "" {
+		u.Bandwidth = 0 // a person waits, and loads no network
+	}
 	return func(ctx context.Context) finished {
 		res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
 		out := resultOf(res)

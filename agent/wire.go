@@ -45,7 +45,7 @@ func verifiedOf(all []updater.Verified) []api.Verified {
 func planOf(p updater.Plan) api.Plan {
 	out := api.Plan{
 		Source: p.Source, SignedAt: p.SignedAt, Bases: []api.BasePlan{},
-		Bytes: p.Bytes, Full: p.Full, Disk: p.Disk, Free: p.Free,
+		Bytes: p.Bytes, Full: p.Full, Disk: p.Disk, Free: p.Free, Used: p.Used, Ceiling: p.Ceiling,
 	}
 	for _, b := range p.Bases {
 		bp := api.BasePlan{Name: b.Name, From: b.From, To: b.To, Steps: []api.Step{}, Bytes: b.Bytes, Full: b.Full, Held: b.Held, Engine: b.Engine}

@@ -142,7 +142,7 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 		Dir: a.Dir, Runtime: a.Runtime, Version: a.Version, Disk: a.Disk, Clock: a.Clock,
 		Root: root, Sources: f.sources, Count: f.count,
 		Stale: map[string]bases.Thresholds{}, Engines: map[string]*modules.Engine{},
-		Emit: a.emit,
+		Emit: a.emit, Ceiling: int64(f.settings.Disk.Ceiling), Bandwidth: int64(f.settings.Update.Bandwidth),
 	}
 	u.Modules = &updater.ModulePolicy{Mode: f.settings.Modules.Mode, Each: f.settings.Modules.Modes(), Silent: f.settings.Modules.Notices == "off"}
 	if a.place != nil {

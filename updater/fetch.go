@@ -158,7 +158,11 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 		return false, &localError{err}
 	}
 	w := &progressWriter{w: f, done: done, at: start, disk: func() error { return u.Disk.Do("write", path) }}
-	_, err = io.CopyBuffer(w, io.LimitReader(body, b.Size-start), make([]byte, 64<<10))
+	from := io.LimitReader(body, b.Size-start)
+	if bucket := u.limiter(); bucket != nil {
+		from = paced{ctx, from, bucket}
+	}
+	_, err = io.CopyBuffer(w, from, make([]byte, 64<<10))
 	if w.err != nil {
 		err = &localError{w.err}
 	}

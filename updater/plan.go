@@ -308,7 +308,7 @@ func (u *Updater) Plan(ctx context.Context) (Plan, error) {
 }
 
 func (u *Updater) describe(s *survey) Plan {
-	p := Plan{Source: s.offer.source.Name(), SignedAt: s.offer.view.SignedAt(), Bases: []BasePlan{}, Free: freeBytes(u.Dir)}
+	p := Plan{Source: s.offer.source.Name(), SignedAt: s.offer.view.SignedAt(), Bases: []BasePlan{}, Free: freeBytes(u.Dir), Ceiling: u.Ceiling, Used: diskUsage(u.Dir)}
 	for _, j := range slices.Concat(s.jobs, s.barred) {
 		b := BasePlan{Name: j.name, From: s.now.Bases[j.name].Version, Steps: j.steps, Held: j.held, Engine: j.engine}
 		if j.manifest != nil {

@@ -74,6 +74,9 @@ func (u *Updater) runBases(ctx context.Context, s *survey, why string, r *report
 	res.Source = s.offer.source.Name()
 	u.tellLicence(s)
 	r.phase(PhasePlan, "")
+	if err := u.ceiling(s); err != nil {
+		return err
+	}
 	u.room(s)
 	plan := u.describe(s)
 	res.Full = plan.Full

@@ -37,10 +37,12 @@ type Plan struct {
 	Source   string     `json:"source"`
 	SignedAt time.Time  `json:"signed_at,omitzero"`
 	Bases    []BasePlan `json:"bases"`
-	Bytes    int64      `json:"bytes"`      // to fetch
-	Full     int64      `json:"full_bytes"` // what the full images would cost
-	Disk     int64      `json:"disk_bytes"` // needed while updating, besides what is there
-	Free     int64      `json:"free_bytes"` // now
+	Bytes    int64      `json:"bytes"`                   // to fetch
+	Full     int64      `json:"full_bytes"`              // what the full images would cost
+	Disk     int64      `json:"disk_bytes"`              // needed while updating, besides what is there
+	Free     int64      `json:"free_bytes"`              // now
+	Used     int64      `json:"used_bytes"`              // by the state folder, now
+	Ceiling  int64      `json:"ceiling_bytes,omitempty"` // of that; 0: none
 
 	Modules []ModulePlan `json:"modules,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/semver"
+	"golang.org/x/time/rate"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/clock"
@@ -33,16 +34,20 @@ type Updater struct {
 	Only    []string                    // of those, the bases that an update is about, the others stay as they are; none: all
 	Engines map[string]*modules.Engine  // by base; a base without one is confirmed at once
 	Stale   map[string]bases.Thresholds // local thresholds, by base
+	Ceiling int64                       // most bytes that Dir may take; 0: no ceiling
 	Version string                      // of this agent, held against Manifest.Agent
 	Proving bool                        // of a source: what is no longer wanted stays where nothing wanted could be had
 	Foreign bool                        // what is installed is another repository's: its numbers say nothing
 	Disk    *durable.Disk
 	Clock   *clock.Clock
-	Emit    func(code event.Code, fields map[string]string) // nil: silent
+	// Bandwidth is the most that downloads take, in bytes a second; 0: no limit.
+	Bandwidth int64
+	Emit      func(code event.Code, fields map[string]string) // nil: silent
 
 	Modules  *ModulePolicy // nil: modules are left alone
 	Switcher Switcher      // who keeps the state; nil: the state folder itself
 
+	bucket  *rate.Limiter   // see limiter
 	notes   []string        // of the run at hand, see Result.Notes
 	signed  time.Time       // newest verified time of signing
 	need    int64           // bytes of disk that the plan foresees

@@ -52,22 +52,25 @@ func (u *Updater) versions(names []string) ([]*kept, error) {
 	}
 	var list []*kept
 	seen := map[string]bool{}
-	add := func(g rollback.Generation) {
+	add := func(g rollback.Generation, wanted bool) {
 		for _, name := range slices.Sorted(maps.Keys(g.Bases)) {
 			ref := g.Bases[name]
 			if seen[name+"/"+ref.Dir] || len(names) > 0 && !slices.Contains(names, name) {
+				continue
+			}
+			if !wanted && u.gone(name, ref.Dir) { // given up for want of room
 				continue
 			}
 			seen[name+"/"+ref.Dir] = true
 			list = append(list, &kept{name: name, ref: ref})
 		}
 	}
-	add(now)
+	add(now, true)
 	all := u.store().Generations()
 	slices.Reverse(all)
 	for _, g := range all {
 		if slices.Contains(st.Keep(all), g.Number) {
-			add(g)
+			add(g, g.Number == st.Good)
 		}
 	}
 	return list, nil

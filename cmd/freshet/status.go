@@ -171,6 +171,9 @@ func headline(st api.Status) string {
 
 func notes(st api.Status) []string {
 	var all []string
+	if st.Refused != "" {
+		all = append(all, refusedNote(st))
+	}
 	if st.Why != "" {
 		all = append(all, st.Why)
 	}
@@ -184,9 +187,6 @@ func notes(st api.Status) []string {
 		all = append(all, fmt.Sprintf("%s version %d is held back since %s: %s (freshet bases release %s)", h.Base, h.Version, stamp(h.At), h.Reason, h.Base))
 	}
 	all = append(all, licenceNotes(st)...)
-	if st.Refused != "" {
-		all = append(all, refusedNote(st))
-	}
 	return append(all, engineNotes(st)...)
 }
 

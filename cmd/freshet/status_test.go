@@ -91,3 +91,12 @@ func TestTransferIsLabelledWithItsRun(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusSaysTheRefusalFirst(t *testing.T) {
+	st := fine()
+	st.State, st.Bases = "without databases", nil
+	st.Refused, st.Why = "line 3", "nothing can be updated before the settings file is mended"
+	if all := notes(st); len(all) != 2 || all[0] != "the settings file is not in force: line 3" || all[1] != st.Why {
+		t.Errorf("%q", all)
+	}
+}

@@ -63,6 +63,9 @@ func printPlan(ctx context.Context, w io.Writer, s *session, asJSON bool) error 
 	}
 	fmt.Fprintf(w, "to fetch: %s from %s\n", instead(p.Bytes, p.Full), oneLine(p.Source))
 	fmt.Fprintf(w, "disk: %s needed, %s free\n", size(p.Disk), size(p.Free))
+	if p.Ceiling > 0 && p.Used+p.Disk > p.Ceiling {
+		fmt.Fprintf(w, "disk ceiling: %s, of which %s are taken: versions kept to go back to are removed, and what does not fit is left out\n", size(p.Ceiling), size(p.Used))
+	}
 	return nil
 }
 

@@ -254,8 +254,10 @@ type Plan struct {
 	Bases    []BasePlan `json:"bases"`
 	Bytes    int64      `json:"bytes"`
 	Full     int64      `json:"full_bytes"`
-	Disk     int64      `json:"disk_bytes"` // needed while updating, besides what is there
-	Free     int64      `json:"free_bytes"` // now
+	Disk     int64      `json:"disk_bytes"`              // needed while updating, besides what is there
+	Free     int64      `json:"free_bytes"`              // now
+	Used     int64      `json:"used_bytes"`              // by the state folder, now
+	Ceiling  int64      `json:"ceiling_bytes,omitempty"` // of that; 0: none
 }
 
 // BasePlan is a base's part of a plan.

@@ -55,6 +55,8 @@ const (
 	FirewallUnavailable      Code = "FirewallUnavailable"
 	FirewallOff              Code = "FirewallOff"
 	StateDamaged             Code = "StateDamaged"
+	DiskCeiling              Code = "DiskCeiling"
+	VersionGivenUp           Code = "VersionGivenUp"
 	TaskCreated              Code = "TaskCreated"
 	TaskDeleted              Code = "TaskDeleted"
 	TaskSkipped              Code = "TaskSkipped"
@@ -146,6 +148,8 @@ var Table = []Kind{
 	{AgentFailing, Critical, "the agent {version} does not keep running: {error}", "it is started again at longer and longer intervals, and what engines have stays in use; see journalctl -u freshet, and ask {support}"},
 	{PackageRegistered, Info, "the package's build {version} is installed as a version of the agent", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
+	{DiskCeiling, Error, "base {base} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},
+	{VersionGivenUp, Info, "base {base} version {version}, kept to go back to, was removed to stay below the disk ceiling: {bytes} bytes", ""},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},
 	{TaskSkipped, Info, "a run of task {task} ({name}) was left out: {why}", ""},

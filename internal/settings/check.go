@@ -164,15 +164,16 @@ func argument(i int, arg string) error {
 	return nil
 }
 
-func (d *decoder) bytes(to *Bytes, what string) func(*yaml.Node) {
+// size sets to by a size from least to most.
+func (d *decoder) size(to *Bytes, what string, least, most Bytes) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		s, ok := d.text(n, what)
 		if !ok {
 			return
 		}
 		v, err := ParseBytes(s)
-		if err == nil && (v < minEventBytes || v > maxEventBytes) {
-			err = fmt.Errorf("%s is not from %s to %s", quote(s), Bytes(minEventBytes), Bytes(maxEventBytes))
+		if err == nil && (v < least || v > most) {
+			err = fmt.Errorf("%s is not from %s to %s", quote(s), least, most)
 		}
 		if err != nil {
 			d.problem(n.Line, "%s: %v", what, err)

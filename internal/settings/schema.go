@@ -49,9 +49,11 @@ func (d *decoder) settings(doc *yaml.Node) *Settings {
 			})
 		},
 		"events": func(n *yaml.Node) {
-			d.mapping(n, "events", fields{"max_bytes": d.bytes(&s.Events.MaxBytes, "events.max_bytes")})
+			d.mapping(n, "events", fields{"max_bytes": d.size(&s.Events.MaxBytes, "events.max_bytes", minEventBytes, maxEventBytes)})
 		},
 		"modules": func(n *yaml.Node) { d.modules(n, &s.Modules) },
+		"disk":    func(n *yaml.Node) { d.disk(n, &s.Disk) },
+		"metrics": func(n *yaml.Node) { s.Metrics = d.metrics(n) },
 		"support": d.str(&s.Support, "support", supportText),
 	})
 	return s
@@ -170,6 +172,7 @@ func (d *decoder) update(n *yaml.Node, u *Update) {
 	d.mapping(n, "update", fields{
 		"every":           d.duration(&u.Every, "update.every", time.Minute, 30*day),
 		"random_delay":    d.duration(&delay, "update.random_delay", 0, 30*day),
+		"bandwidth":       d.rate(&u.Bandwidth, "update.bandwidth"),
 		"connect_timeout": d.duration(&u.ConnectTimeout, "update.connect_timeout", 0, maxConnectTimeout),
 	})
 	if u.ConnectTimeout == 0 {

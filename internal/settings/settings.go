@@ -24,6 +24,8 @@ type Settings struct {
 	Log     Log      `yaml:"log" json:"log"`
 	Events  Events   `yaml:"events" json:"events"`
 	Modules Modules  `yaml:"modules" json:"modules"`
+	Disk    Disk     `yaml:"disk" json:"disk"`
+	Metrics *Metrics `yaml:"metrics,omitempty" json:"metrics,omitempty"` // nil: none
 	Support string   `yaml:"support,omitempty" json:"support,omitempty"` // shown to operators
 }
 
@@ -85,7 +87,8 @@ type Signal struct {
 type Update struct {
 	Every          Duration `yaml:"every" json:"every"`
 	RandomDelay    Duration `yaml:"random_delay" json:"random_delay"`
-	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"` // more than 0, at most 120 s
+	Bandwidth      Rate     `yaml:"bandwidth,omitempty" json:"bandwidth,omitempty"` // of downloads; 0: no limit
+	ConnectTimeout Duration `yaml:"connect_timeout" json:"connect_timeout"`         // more than 0, at most 120 s
 }
 
 // Import says where bundles are looked for.
@@ -118,6 +121,7 @@ func Default() *Settings {
 		Events: Events{MaxBytes: 4 << 20},
 
 		Modules: Modules{Mode: ModulesInstall, Notices: "on"},
+		Disk:    Disk{Ceiling: defaultCeiling},
 	}
 }
 

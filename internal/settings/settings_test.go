@@ -95,13 +95,21 @@ func checkEngines(t *testing.T) {
 	}
 }
 
+func TestMetricsMayListenWhereThatIsSaid(t *testing.T) {
+	for _, more := range []string{`{listen: "127.0.0.1:9764"}`, `{listen: "[::1]:9764"}`, `{listen: "localhost:1"}`, `{listen: "0.0.0.0:9764", remote: true}`, "{file: /x/f.prom}"} {
+		if _, err := settings.Parse("f", []byte("version: 1\nmetrics: "+more)); err != nil {
+			t.Errorf("%s: %v", more, err)
+		}
+	}
+}
+
 func TestMistakesAreToldWithTheirLine(t *testing.T) {
 	rows := map[string]struct{ yaml, want string }{
 		"a misspelt key":                        {"version: 1\nsuorces: []", `f:2: unknown key "suorces": is sources meant?`},
 		"a misspelt key further in":             {"version: 1\nupdate:\n  evry: 1h", `f:3: update: unknown key "evry": is every meant?`},
 		"a key like no other":                   {"version: 1\nlog: {zzzzzz: 1}", `f:2: log: unknown key "zzzzzz": the keys here are level, to`},
 		"a short key like no other":             {"version: 1\nlog: {xx: 1}", `f:2: log: unknown key "xx": the keys here are level, to`},
-		"a key half like another":               {"version: 1\nmirror: /a", `f:2: unknown key "mirror": the keys here are bases, events, `},
+		"a key half like another":               {"version: 1\nmirror: /a", `f:2: unknown key "mirror": the keys here are bases, disk, events, `},
 		"a key twice":                           {"version: 1\nroot: /a\nroot: /b", "f:3: root stands here again, after line 2"},
 		"no version":                            {"root: /a", "f:1: version is missing: put version: 1 first"},
 		"a version to come":                     {"version: 2", "f:1: version: 2 is newer than this program"},
@@ -157,6 +165,17 @@ func TestMistakesAreToldWithTheirLine(t *testing.T) {
 		"a level unknown":                       {"version: 1\nlog: {level: loud}", "is not one of debug, info, warning, error"},
 		"a log of events too small":             {"version: 1\nevents: {max_bytes: 1KiB}", `"1KiB" is not from 64KiB to 1024MiB`},
 		"a log of events without end":           {"version: 1\nevents: {max_bytes: 99999999999999999999}", "is no size as 4MiB"},
+		"a rate below what sources must give":   {"version: 1\nupdate: {bandwidth: 1KiB/s}", `update.bandwidth: "1KiB/s" is not from 16KiB/s to 102400MiB/s`},
+		"a rate a minute":                       {"version: 1\nupdate: {bandwidth: 1MiB/min}", "is no rate as 2MiB/s"},
+		"a ceiling too low for any base":        {"version: 1\ndisk: {ceiling: 1MiB}", `disk.ceiling: "1MiB" is not from 64MiB to`},
+		"metrics nowhere":                       {"version: 1\nmetrics: {}", "metrics: listen or file is missing"},
+		"metrics for everyone":                  {"version: 1\nmetrics: {listen: \"0.0.0.0:9764\"}", "listen on 127.0.0.1:PORT, or add remote: true"},
+		"metrics on all addresses":              {"version: 1\nmetrics: {listen: \":9764\"}", "is no address and port"},
+		"metrics by a name":                     {"version: 1\nmetrics: {listen: \"host.example:9764\"}", "is no address and port"},
+		"metrics on no port":                    {"version: 1\nmetrics: {listen: \"127.0.0.1:0\"}", "is no address and port"},
+		"metrics in a file that is passed over": {"version: 1\nmetrics: {file: /x/freshet.txt}", "does not end in .prom"},
+		"remote without a listener":             {"version: 1\nmetrics: {file: /x/f.prom, remote: true}", "remote goes with listen"},
+		"a flag that is none":                   {"version: 1\nmetrics: {listen: \"127.0.0.1:1\", remote: yes}", `metrics.remote: "yes" is not true or false`},
 		"a support text that moves the cursor":  {"version: 1\nsupport: \"\\e[2J\"", "control characters"},
 		"a support text of more than one page":  {"version: 1\nsupport: " + strings.Repeat("x", 1025), "more than 1024 bytes"},
 		"a key of another kind":                 {"version: 1\n? [a]\n: b", "unknown key"},

@@ -65,13 +65,17 @@ func ParseBytes(s string) (Bytes, error) {
 	return Bytes(n), nil
 }
 
-// String is exact: in MiB or KiB where these are whole.
+// String is exact: in the largest unit that is whole.
 func (b Bytes) String() string {
 	switch {
 	case b != 0 && b%(1<<20) == 0:
 		return fmt.Sprintf("%dMiB", b>>20)
 	case b != 0 && b%(1<<10) == 0:
 		return fmt.Sprintf("%dKiB", b>>10)
+	case b != 0 && b%1e9 == 0:
+		return fmt.Sprintf("%dGB", b/1e9)
+	case b != 0 && b%1e6 == 0:
+		return fmt.Sprintf("%dMB", b/1e6)
 	}
 	return strconv.FormatInt(int64(b), 10)
 }

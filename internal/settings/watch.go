@@ -81,11 +81,23 @@ func (w *watcher) run(ctx context.Context) error {
 	}
 }
 
+// concerns says whether an event is about the file or what leads to it. Others
+// write in its folder too, or in those above it while that is not there.
 func (w *watcher) concerns(e fsnotify.Event) bool {
 	if e.Op == fsnotify.Chmod && e.Name != w.path {
 		return false
 	}
-	return e.Name == w.path || w.aimed != filepath.Dir(w.path) || e.Name == w.aimed
+	return e.Name == w.aimed || e.Name == w.towards(w.aimed)
+}
+
+// towards is the next on the way from dir to the file.
+func (w *watcher) towards(dir string) string {
+	rest, err := filepath.Rel(dir, w.path)
+	if err != nil {
+		return w.path
+	}
+	next, _, _ := strings.Cut(rest, string(filepath.Separator))
+	return filepath.Join(dir, next)
 }
 
 // aim watches the folder of the file or, while that is not there, the nearest
@@ -111,12 +123,7 @@ func (w *watcher) aim() error {
 
 // nearer says whether there is a folder on the way from dir to the file.
 func (w *watcher) nearer(dir string) bool {
-	rest, err := filepath.Rel(dir, w.path)
-	if err != nil {
-		return false
-	}
-	next, _, _ := strings.Cut(rest, string(filepath.Separator))
-	st, err := os.Stat(filepath.Join(dir, next))
+	st, err := os.Stat(w.towards(dir))
 	return err == nil && st.IsDir()
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/freshet/freshet/internal/settings"
 )
 
@@ -104,6 +106,30 @@ func TestWatchWaitsForAFolderThatIsNotThere(t *testing.T) {
 		}
 		if _, err := next(); !errors.Is(err, settings.ErrMissing) {
 			t.Fatalf("error %v", err)
+		}
+	}
+}
+
+func TestWatchPassesOverWhatOthersWriteThere(t *testing.T) {
+	const file = "/etc/freshet/freshet.yaml"
+	rows := []struct {
+		name, aimed, event string
+		op                 fsnotify.Op
+		want               bool
+	}{
+		{"the file", "/etc/freshet", file, fsnotify.Write, true},
+		{"its mode", "/etc/freshet", file, fsnotify.Chmod, true},
+		{"its folder goes", "/etc/freshet", "/etc/freshet", fsnotify.Remove, true},
+		{"another file beside it", "/etc/freshet", "/etc/freshet/root.json", fsnotify.Write, false},
+		{"an editor's own file", "/etc/freshet", "/etc/freshet/.freshet.yaml.swp", fsnotify.Create, false},
+		{"its folder comes", "/etc", "/etc/freshet", fsnotify.Create, true},
+		{"another folder comes", "/etc", "/etc/other", fsnotify.Create, false},
+		{"a file above is written", "/etc", "/etc/passwd", fsnotify.Write, false},
+		{"the folder above comes", "/", "/etc", fsnotify.Create, true},
+	}
+	for _, row := range rows {
+		if got := settings.Concerns(file, row.aimed, fsnotify.Event{Name: row.event, Op: row.op}); got != row.want {
+			t.Errorf("%s: %v", row.name, got)
 		}
 	}
 }
