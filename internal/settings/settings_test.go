@@ -175,7 +175,7 @@ func TestMistakesAreToldWithTheirLine(t *testing.T) {
 		"metrics on no port":                    {"version: 1\nmetrics: {listen: \"127.0.0.1:0\"}", "is no address and port"},
 		"metrics in a file that is passed over": {"version: 1\nmetrics: {file: /x/freshet.txt}", "does not end in .prom"},
 		"remote without a listener":             {"version: 1\nmetrics: {file: /x/f.prom, remote: true}", "remote goes with listen"},
-		"a flag that is none":                   {"version: 1\nmetrics: {listen: \"127.0.0.1:1\", remote: yes}", `metrics.remote: "yes" is not true or false`},
+		"a flag that is none":                   {"version: 1\nmetrics: {listen: \"127.0.0.1:1\", remote: maybe}", "metrics.remote: wanted true or false"},
 		"a support text that moves the cursor":  {"version: 1\nsupport: \"\\e[2J\"", "control characters"},
 		"a support text of more than one page":  {"version: 1\nsupport: " + strings.Repeat("x", 1025), "more than 1024 bytes"},
 		"a key of another kind":                 {"version: 1\n? [a]\n: b", "unknown key"},
