@@ -59,6 +59,20 @@ func checkLength(m *bases.Manifest) error {
 	return err
 }
 
+// follows gives the version that the release comes after. A thief's, whose
+// number nothing can follow, is none: with a number of its own, and keys that
+// have been replaced, the base begins again.
+func (rel Release) follows(before *bases.Manifest) (*bases.Manifest, error) {
+	if before == nil || before.Version <= mostVersion {
+		return before, nil
+	}
+	if rel.Version == 0 || rel.Version > mostVersion {
+		return nil, refuse("replace the stolen keys with freshet-publish key replace, then give the number after your own last version with --version",
+			"base %s is at version %d, which no publisher comes to by counting", rel.Name, before.Version)
+	}
+	return nil, nil
+}
+
 // inherit takes over from the version before what was not given.
 func (rel Release) inherit(m, before *bases.Manifest) {
 	if m.Version == 0 {

@@ -114,30 +114,47 @@ func (r *Repository) keyDirs() ([]string, error) {
 // keyring reads all keys at hand. Which role a key serves is not read from its
 // name but from the metadata.
 func (r *Repository) keyring() (keyring, error) {
+	ring := keyring{}
+	err := r.eachKey(func(_ string, key ed25519.PrivateKey) error { return ring.add(key) })
+	return ring, err
+}
+
+// keyFiles gives the files of all keys at hand by their IDs.
+func (r *Repository) keyFiles() (map[string]string, error) {
+	files := map[string]string{}
+	err := r.eachKey(func(file string, key ed25519.PrivateKey) error {
+		_, id, err := keyID(key)
+		files[id] = file
+		return err
+	})
+	return files, err
+}
+
+func (r *Repository) eachKey(do func(file string, key ed25519.PrivateKey) error) error {
 	dirs, err := r.keyDirs()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ring := keyring{}
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			return nil, refuse("give the folder with --keys", "reading the keys: %v", err)
+			return refuse("give the folder with --keys", "reading the keys: %v", err)
 		}
 		for _, e := range entries {
 			if e.IsDir() || !strings.HasSuffix(e.Name(), ".pem") {
 				continue
 			}
-			key, err := readKey(filepath.Join(dir, e.Name()))
-			if err != nil {
-				return nil, err
+			file := filepath.Join(dir, e.Name())
+			key, err := readKey(file)
+			if err == nil {
+				err = do(file, key)
 			}
-			if err := ring.add(key); err != nil {
-				return nil, err
+			if err != nil {
+				return err
 			}
 		}
 	}
-	return ring, nil
+	return nil
 }
 
 func (ring keyring) add(key ed25519.PrivateKey) error {

@@ -27,8 +27,10 @@ func more() map[string]job {
 		}
 	}
 	return map[string]job{
-		"a bundle in a folder": {light: true, least: 2, most: 2, do: bundle("bundle")},
-		"a bundle in one file": {light: true, least: 2, most: 2, do: bundle("bundle.zip")},
+		"a bundle in a folder":                         {light: true, least: 2, most: 2, do: bundle("bundle")},
+		"a bundle in one file":                         {light: true, least: 2, most: 2, do: bundle("bundle.zip")},
+		"another key of timestamp, snapshot and bases": {light: true, least: 2, most: 2, do: replaceKeys("timestamp", "snapshot", "bases")},
+		"another key of root and targets":              {light: true, least: 2, most: 2, do: replaceKeys("root", "targets")},
 		"asking for a licence": {light: true, least: 2, most: 2, do: func(ctx context.Context, r *publish.Repository, _ *press) error {
 			_, err := r.RequireLicence(ctx, true)
 			return err
@@ -38,6 +40,32 @@ func more() map[string]job {
 			return err
 		}},
 	}
+}
+
+// replaceKeys replaces the keys that roles began with, or the first of those.
+func replaceKeys(roles ...string) func(context.Context, *publish.Repository, *press) error {
+	return func(ctx context.Context, r *publish.Repository, p *press) error {
+		var ids []string
+		for _, role := range roles {
+			ids = append(ids, p.began[role])
+		}
+		_, err := r.ReplaceKeys(ctx, publish.Rotation{What: ids})
+		return err
+	}
+}
+
+// finish completes a change of keys that was decided and cut short: any command
+// that takes the lock does.
+func (p *press) finish(r *publish.Repository) {
+	p.t.Helper()
+	if _, err := os.Stat(filepath.Join(r.Dir, ".pending.json")); err != nil {
+		return
+	}
+	if _, err := r.Verify(p.t.Context()); err == nil {
+		p.t.Fatal("what is half way is called well")
+	}
+	_, err := r.Prune(p.t.Context(), true)
+	p.must(err)
 }
 
 // checkBundles asserts that a bundle that has its name is whole, as an agent

@@ -34,6 +34,7 @@ type press struct {
 	seed   uint64
 	random *rand.Rand
 	clones int
+	began  map[string]string // the first key of each role that it begins with
 }
 
 // soak asks for every case instead of some.
@@ -98,6 +99,10 @@ func newPress(t *testing.T) *press {
 	p.must(err)
 	for v := 1; v <= 2; v++ {
 		put(t, r, "list", ten(v))
+	}
+	p.began = map[string]string{}
+	for _, role := range []string{"root", "targets", "bases", "snapshot", "timestamp"} {
+		p.began[role] = keyOf(t, r, role, 0)
 	}
 	p.must(os.Rename(p.dir, p.before))
 	writeFile(t, p.in, ten(3))
@@ -211,6 +216,7 @@ func (p *press) checkReachable(j job) {
 	if _, err := os.Stat(filepath.Join(r.Dir, "metadata/timestamp.json")); j.empty && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
+	p.finish(r)
 	v, err := r.Verify(p.t.Context())
 	p.must(err)
 	if len(v.Wrong) > 0 {

@@ -109,6 +109,10 @@ func (r *Repository) lock(ctx context.Context) (*durable.Lock, error) {
 			return nil, fmt.Errorf("removing leftovers: %w", err)
 		}
 	}
+	if err := r.complete(); err != nil {
+		lock.Unlock()
+		return nil, fmt.Errorf("completing a change of keys that was cut short: %w", err)
+	}
 	return lock, nil
 }
 

@@ -62,6 +62,9 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	before, err := r.manifest(st, rel.Name)
+	if err == nil {
+		before, err = rel.follows(before)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -100,6 +100,14 @@ func (r *Repository) nextFree(version int64, role string) int64 {
 	}
 }
 
+// mostVersion is above any version that a publisher comes to by counting.
+const mostVersion = 1 << 40
+
+func usedUp(role string, version int64) error {
+	return refuse("somebody else signed it: replace the stolen keys, freshet-publish key replace REPO snapshot timestamp bases --keys MEDIUM --keys MEDIUM",
+		"%s is at version %d, which no publisher comes to by counting", role, version)
+}
+
 // issue is where signed metadata goes, and how long it lives.
 type issue struct {
 	write func(name string, data []byte) error // called in the order of publishing, timestamp.json last
@@ -122,6 +130,9 @@ func (r *Repository) issue(st *state, ring keyring, to issue, changed ...string)
 			continue
 		}
 		m := st.Targets[name]
+		if m.Signed.Version > mostVersion {
+			return usedUp(name, m.Signed.Version)
+		}
 		m.Signed.Version = r.nextFree(m.Signed.Version, name)
 		m.Signed.Expires = now.Add(to.life(name))
 		meta, err := writeSigned(to, st, ring, name, m, m.Signed.Version)
@@ -132,6 +143,9 @@ func (r *Repository) issue(st *state, ring keyring, to issue, changed ...string)
 	}
 	if len(changed) > 0 {
 		s := st.Snapshot
+		if s.Signed.Version > mostVersion {
+			return usedUp(metadata.SNAPSHOT, s.Signed.Version)
+		}
 		s.Signed.Version = r.nextFree(s.Signed.Version, metadata.SNAPSHOT)
 		s.Signed.Expires = now.Add(to.life(metadata.SNAPSHOT))
 		meta, err := writeSigned(to, st, ring, metadata.SNAPSHOT, s, s.Signed.Version)
@@ -141,6 +155,9 @@ func (r *Repository) issue(st *state, ring keyring, to issue, changed ...string)
 		st.Timestamp.Signed.Meta["snapshot.json"] = meta
 	}
 	t := st.Timestamp
+	if t.Signed.Version > mostVersion {
+		return usedUp(metadata.TIMESTAMP, t.Signed.Version)
+	}
 	t.Signed.Version++
 	t.Signed.Expires = now.Add(to.life(metadata.TIMESTAMP))
 	t.Signed.UnrecognizedFields = map[string]any{SignedAtField: now.Format(time.RFC3339)}

@@ -37,7 +37,7 @@ func (r *Repository) exists() error {
 // found: a killed run may have left newer ones. Expiry is checked against at;
 // the zero time accepts expired metadata.
 func (r *Repository) load(at time.Time) (*state, error) {
-	if err := r.exists(); err != nil {
+	if err := errors.Join(r.exists(), r.settled()); err != nil {
 		return nil, err
 	}
 	st := &state{}

@@ -50,6 +50,7 @@ type Withdrawn struct {
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
 	ByHand  bool      `json:"by_hand,omitempty"` // an operator rolled back
+	Keys    string    `json:"keys,omitempty"`    // of a base: see [Ref]
 }
 
 // OnTrial reports whether the current generation is not yet confirmed.
@@ -126,7 +127,16 @@ func (s State) Release(base string) (State, []Withdrawn) {
 // Held says whether version of base is held back, and by what. A version left
 // by hand holds back all up to it; one that failed holds back itself alone.
 func (s State) Held(base string, version int64) (Withdrawn, bool) {
+	return s.HeldFrom(base, version, "")
+}
+
+// HeldFrom is Held of a version that is signed with keys: numbers that were
+// signed with keys that have been replaced since hold nothing back.
+func (s State) HeldFrom(base string, version int64, keys string) (Withdrawn, bool) {
 	for _, w := range s.Quarantine {
+		if otherKeys(w.Keys, keys) {
+			continue
+		}
 		if w.Module == "" && w.Base == base && (w.Version == version || w.ByHand && version <= w.Version) {
 			return w, true
 		}
@@ -137,7 +147,8 @@ func (s State) Held(base string, version int64) (Withdrawn, bool) {
 // Forget drops what a confirmed newer version of a base has made moot.
 func (s State) Forget(confirmed map[string]Ref) State {
 	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool {
-		return w.Module == "" && confirmed[w.Base].Version > w.Version
+		now := confirmed[w.Base]
+		return w.Module == "" && (now.Version > w.Version || otherKeys(w.Keys, now.Keys))
 	})
 	return s
 }
@@ -148,6 +159,9 @@ func (s State) Disown() State {
 	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool { return w.Module == "" })
 	return s
 }
+
+// otherKeys says whether a and b are known to be different keys.
+func otherKeys(a, b string) bool { return a != "" && b != "" && a != b }
 
 // Check says in what way s cannot be.
 func (s State) Check() error {
@@ -168,10 +182,16 @@ func (s State) Check() error {
 type Ref struct {
 	Version   int64     `json:"version"`
 	Published time.Time `json:"published"`
-	Dir       string    `json:"dir"`      // below bases/NAME/
-	Image     string    `json:"image"`    // SHA-256 of the image, hexadecimal
-	Manifest  string    `json:"manifest"` // SHA-256 of the manifest, kept at manifests/SHA256.json
+	Dir       string    `json:"dir"`            // below bases/NAME/
+	Image     string    `json:"image"`          // SHA-256 of the image, hexadecimal
+	Manifest  string    `json:"manifest"`       // SHA-256 of the manifest, kept at manifests/SHA256.json
+	Keys      string    `json:"keys,omitempty"` // tells the keys that could sign it: what they are is of no matter, that they were replaced is
 }
+
+// Freed says whether a version signed with keys may take r's place whatever
+// its number: the keys that r was signed with have been replaced since, and
+// numbers that a thief gave bind nobody.
+func (r Ref) Freed(keys string) bool { return otherKeys(r.Keys, keys) }
 
 // Slot is a version of a module within a generation. It says all that starting
 // it takes: whoever starts it reads no manifest.

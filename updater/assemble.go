@@ -336,6 +336,6 @@ func isLocal(err error) bool {
 func (j *job) ref() rollback.Ref {
 	return rollback.Ref{
 		Version: j.manifest.Version, Published: j.manifest.Published, Dir: j.manifest.Dir(),
-		Image: j.manifest.Image.SHA256.String(), Manifest: j.hash.String(),
+		Image: j.manifest.Image.SHA256.String(), Manifest: j.hash.String(), Keys: j.keys,
 	}
 }

@@ -41,7 +41,7 @@ func (u *Updater) RollBack(ctx context.Context, names []string) ([]Change, error
 		refs[name] = ref
 		left := now.Bases[name].Version
 		changes = append(changes, Change{Name: name, From: left, To: ref.Version})
-		gone = append(gone, rollback.Withdrawn{Base: name, Version: left, At: u.Clock.Now().UTC(), Reason: "rolled back by an operator", ByHand: true})
+		gone = append(gone, rollback.Withdrawn{Base: name, Version: left, At: u.Clock.Now().UTC(), Reason: "rolled back by an operator", ByHand: true, Keys: now.Bases[name].Keys})
 	}
 	if len(refs) == 0 {
 		return nil, errors.New("no base has a version before to go back to")

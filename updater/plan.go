@@ -27,6 +27,7 @@ type job struct {
 	manifest *bases.Manifest
 	data     []byte // the manifest's bytes
 	hash     bases.Hash
+	keys     string // see rollback.Ref
 	ways     *ways
 	have     map[int64]bases.Hash
 	steps    []Step
@@ -119,12 +120,12 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 	if err != nil {
 		return nil, err
 	}
-	j := &job{name: name, manifest: m, data: data, hash: bases.Hash(t.SHA256)}
-	if w, ok := s.state.Held(name, m.Version); ok && !u.Foreign {
+	j := &job{name: name, manifest: m, data: data, hash: bases.Hash(t.SHA256), keys: t.Keys}
+	if w, ok := s.state.HeldFrom(name, m.Version, t.Keys); ok && !u.Foreign {
 		j.held = w.Reason
 		return j, nil
 	}
-	if err := u.suits(m, installed); err != nil {
+	if err := u.suits(m, installed, t.Keys); err != nil {
 		return nil, err
 	}
 	j.have = u.atHand(name)
@@ -140,14 +141,15 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 }
 
 // suits refuses what this agent must not install whatever its content.
-func (u *Updater) suits(m *bases.Manifest, installed rollback.Ref) error {
+func (u *Updater) suits(m *bases.Manifest, installed rollback.Ref, keys string) error {
 	if u.Foreign {
 		installed = rollback.Ref{}
 	}
-	if m.Version < installed.Version {
+	freed := installed.Freed(keys)
+	if m.Version < installed.Version && !freed {
 		return refuse("version %d is offered, %d is installed: a release is undone by a higher version", m.Version, installed.Version)
 	}
-	if m.Version == installed.Version && m.Image.SHA256.String() != installed.Image {
+	if m.Version == installed.Version && !freed && m.Image.SHA256.String() != installed.Image {
 		return refuse("version %d is offered with another content than the one installed under that number", m.Version)
 	}
 	if max(m.Image.Size, m.Full.Size) > maxImage {

@@ -111,7 +111,7 @@ func (u *Updater) allNew(st rollback.State) ([]rollback.Withdrawn, error) {
 	var gone []rollback.Withdrawn
 	for _, name := range trial.Changed(good) {
 		w := rollback.Withdrawn{
-			Base: name, Version: trial.Bases[name].Version, At: u.Clock.Now().UTC(),
+			Base: name, Version: trial.Bases[name].Version, Keys: trial.Bases[name].Keys, At: u.Clock.Now().UTC(),
 			Reason: fmt.Sprintf("the agent died %d times while it was on trial", st.BadEnds),
 		}
 		gone = append(gone, w)

@@ -170,7 +170,7 @@ func (u *Updater) baseFailed(s *survey, j *job, err error) {
 		code = event.BaseRefused
 	}
 	if refused != nil && j.err == nil && !u.Foreign { // its content; what its manifest says is seen again at no cost
-		if next, e := u.withdraw(rollback.Withdrawn{Base: j.name, Version: j.manifest.Version, Reason: err.Error()}); e == nil {
+		if next, e := u.withdraw(rollback.Withdrawn{Base: j.name, Version: j.manifest.Version, Keys: j.keys, Reason: err.Error()}); e == nil {
 			s.state = next
 		}
 	}
@@ -265,7 +265,7 @@ func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation
 	var gone []rollback.Withdrawn
 	kept := maps.Clone(gen.Bases)
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
-		gone = append(gone, rollback.Withdrawn{Base: name, Version: gen.Bases[name].Version, At: u.Clock.Now().UTC(), Reason: bad[name].Error()})
+		gone = append(gone, rollback.Withdrawn{Base: name, Version: gen.Bases[name].Version, At: u.Clock.Now().UTC(), Reason: bad[name].Error(), Keys: gen.Bases[name].Keys})
 		if before, ok := s.now.Bases[name]; ok {
 			kept[name] = before
 		} else {

@@ -91,7 +91,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 130 interrupted.`,
 	c.SetVersionTemplate(versionLine())
 	c.CompletionOptions.DisableDefaultCmd = true
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
-	c.AddCommand(a.initCommand(), a.baseCommand(), a.moduleCommand(), a.refreshCommand(), a.signCommand(), a.licenceCommand(),
+	c.AddCommand(a.initCommand(), a.baseCommand(), a.moduleCommand(), a.refreshCommand(), a.signCommand(), a.keyCommand(), a.licenceCommand(),
 		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.bundleCommand(), a.serveCommand(), a.versionCommand())
 	return c
 }

@@ -19,6 +19,7 @@ import (
 type Target struct {
 	Path      string            // as the role names it: "bases/maltrail.json"
 	Role      string            // who signed it: "targets", "bases", …
+	Keys      string            // SHA-256 of the IDs of that role's keys in hex: another once they are replaced
 	Length    int64             // bytes
 	SHA256    [sha256.Size]byte // of the content
 	Hashes    map[string]string // all of its hashes in hex, by algorithm
@@ -39,7 +40,30 @@ func (v *View) Target(ctx context.Context, f Fetcher, path string) (Target, erro
 	if err != nil {
 		return Target{}, err
 	}
-	return v.target(role, path, md.Signed.Targets[path])
+	t, err := v.target(role, path, md.Signed.Targets[path])
+	t.Keys = v.keysOf(role, md)
+	return t, err
+}
+
+// keysOf tells the keys of a role's metadata that was loaded.
+func (v *View) keysOf(role string, md *targetsMetadata) string {
+	var ids []string
+	for at, loaded := range v.loaded {
+		if at.role != role || loaded != md {
+			continue
+		}
+		if at.parent == nil {
+			ids = v.trusted.Root.Signed.Roles[role].KeyIDs
+			break
+		}
+		for _, d := range at.parent.Signed.Delegations.Roles {
+			if d.Name == role {
+				ids = d.KeyIDs
+			}
+		}
+	}
+	sum := sha256.Sum256([]byte(strings.Join(slices.Sorted(slices.Values(ids)), "\n")))
+	return hex.EncodeToString(sum[:])
 }
 
 // List returns the targets that a role named by the top-level targets signs
@@ -73,6 +97,7 @@ func (v *View) List(ctx context.Context, f Fetcher, role string) ([]Target, erro
 		if err != nil {
 			return nil, err
 		}
+		t.Keys = v.keysOf(role, md)
 		list = append(list, t)
 	}
 	slices.SortFunc(list, func(a, b Target) int { return strings.Compare(a.Path, b.Path) })
