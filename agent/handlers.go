@@ -39,16 +39,16 @@ func (a *Agent) getBases(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (a *Agent) postVerify(w http.ResponseWriter, req *http.Request) error {
-	return a.verify(w, req, "a verification", (*updater.Updater).Verify)
+	return a.verify(w, req, "a verification", false, (*updater.Updater).Verify)
 }
 
 func (a *Agent) postRepair(w http.ResponseWriter, req *http.Request) error {
-	return a.verify(w, req, "a repair", (*updater.Updater).Repair)
+	return a.verify(w, req, "a repair", true, (*updater.Updater).Repair)
 }
 
 type verifier func(*updater.Updater, context.Context, []string, func(updater.Progress)) ([]updater.Verified, error)
 
-func (a *Agent) verify(w http.ResponseWriter, req *http.Request, what string, check verifier) error {
+func (a *Agent) verify(w http.ResponseWriter, req *http.Request, what string, repair bool, check verifier) error {
 	var ask api.Verify
 	if err := api.Decode(req.Body, &ask); err != nil {
 		return err
@@ -62,6 +62,11 @@ func (a *Agent) verify(w http.ResponseWriter, req *http.Request, what string, ch
 		}
 		all, err := check(u, ctx, ask.Names, nil)
 		out = verifiedOf(all)
+		if err != nil || len(ask.Names) > 0 {
+			return err
+		}
+		slots, err := checkModules(ctx, u, repair)
+		out = append(out, slots...)
 		return err
 	})
 	if err != nil {

@@ -31,6 +31,13 @@ func Routes() []Route {
 		{post, "/v1/bases/repair", true, "the same, and fetch anew what is damaged", (*Agent).postRepair},
 		{post, "/v1/bases/{name}/rollback", true, "one base to the version before", (*Agent).postRollback},
 		{post, "/v1/bases/{name}/release", true, "allow what is held back of a base again", (*Agent).postRelease},
+		{get, "/v1/modules", false, "the modules, installed and available", (*Agent).getModules},
+		{post, "/v1/modules/{name}/install", true, "fetch {\"version\"}, or the newest release of the installed line, and put it on trial", (*Agent).postInstall},
+		{post, "/v1/modules/{name}/rollback", true, "a module to the release before", (*Agent).postModuleRollback},
+		{post, "/v1/modules/{name}/hold", true, "keep a module at its release", (*Agent).postHold},
+		{post, "/v1/modules/{name}/release", true, "allow what is held back of a module again", (*Agent).postModuleRelease},
+		{get, "/v1/generations", false, "the generations kept, newest first", (*Agent).getGenerations},
+		{post, "/v1/rollback", true, "go back to what {\"generation\"} holds, or the one before", (*Agent).postGoBack},
 		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come, one a line", (*Agent).getEvents},
 		{get, "/v1/plan", true, "what an update would do; fetches metadata alone", (*Agent).getPlan},
 		{get, "/v1/tasks", false, "all tasks", (*Agent).getTasks},
@@ -101,6 +108,16 @@ func (r Route) deed() string {
 		return "rolling back a base"
 	case "/v1/bases/{name}/release":
 		return "releasing what is held back"
+	case "/v1/modules/{name}/install":
+		return "installing a module"
+	case "/v1/modules/{name}/rollback":
+		return "rolling back a module"
+	case "/v1/modules/{name}/hold":
+		return "holding a module"
+	case "/v1/modules/{name}/release":
+		return "releasing what is held back"
+	case "/v1/rollback":
+		return "going back to a generation"
 	case "/v1/plan":
 		return "planning an update"
 	case "/v1/tasks":

@@ -192,9 +192,25 @@ func (a *Agent) rollBack(ctx context.Context, u *updater.Updater) finished {
 func (a *Agent) repair(ctx context.Context, u *updater.Updater, names []string, r *run) finished {
 	res := api.Result{Outcome: api.Whole, Started: a.Clock.Now().UTC(), Bases: []api.Change{}}
 	all, err := u.Repair(ctx, names, func(p updater.Progress) { r.report(api.Progress(p)) })
+	if err == nil && len(names) == 0 {
+		var slots []updater.Verified
+		slots, err = u.VerifyModules(ctx, true, func(p updater.Progress) { r.report(api.Progress(p)) })
+		all = append(all, slots...)
+	}
 	for _, v := range all {
+		if v.Module {
+			if v.Error != "" {
+				res.Outcome, res.Error = api.Failed, "module "+v.Name+" is damaged"
+			}
+			if v.Repaired || v.Error != "" {
+				res.Modules = append(res.Modules, api.ModuleChange{Name: v.Name, From: v.Release, To: v.Release, Error: v.Error})
+			}
+		}
 		if v.Repaired && res.Outcome == api.Whole {
 			res.Outcome = api.Repaired
+		}
+		if v.Module {
+			continue
 		}
 		if v.Error != "" {
 			res.Outcome, res.Error = api.Failed, "base "+v.Name+" is damaged"

@@ -15,7 +15,16 @@ func resultOf(r updater.Result) api.Result {
 	return api.Result{
 		Outcome: r.Outcome, Error: r.Error, Source: r.Source, Started: r.Started, Ended: r.Ended,
 		Requests: r.Requests, Bytes: r.Bytes, Full: r.Full, Bases: changesOf(r.Bases), Notes: r.Notes,
+		Modules: moduleChangesOf(r.Modules),
 	}
+}
+
+func moduleChangesOf(all []updater.ModuleChange) []api.ModuleChange {
+	var out []api.ModuleChange
+	for _, c := range all {
+		out = append(out, api.ModuleChange(c))
+	}
+	return out
 }
 
 func changesOf(all []updater.Change) []api.Change {
@@ -53,6 +62,9 @@ func planOf(p updater.Plan) api.Plan {
 			bp.Steps = append(bp.Steps, api.Step{From: s.From, To: s.To, Bytes: s.Size})
 		}
 		out.Bases = append(out.Bases, bp)
+	}
+	for _, m := range p.Modules {
+		out.Modules = append(out.Modules, api.ModulePlan(m))
 	}
 	return out
 }

@@ -97,6 +97,10 @@ func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
 			text = "damaged: " + oneLine(v.Error)
 		}
 		if !asJSON {
+			if v.Module {
+				fmt.Fprintf(w, "module %s %s: %s\n", v.Name, v.Release, text)
+				continue
+			}
 			fmt.Fprintf(w, "%s version %d: %s\n", v.Name, v.Version, text)
 		}
 	}

@@ -70,7 +70,8 @@ func rootCommand(o *options) *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		agentCommand(o), superviseCommand(o), enrollCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o), eventsCommand(o),
+		agentCommand(o), superviseCommand(o), enrollCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o),
+		modulesCommand(o), generationsCommand(o), rollbackCommand(o), eventsCommand(o),
 		taskCommand(o), licenceCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
 	root.AddCommand(extraCommands()...)

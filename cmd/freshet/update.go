@@ -57,6 +57,9 @@ func printPlan(ctx context.Context, w io.Writer, s *session, asJSON bool) error 
 			fmt.Fprintf(w, "  %s\n", oneLine(b.Engine))
 		}
 	}
+	for _, m := range p.Modules {
+		fmt.Fprintln(w, modulePlanLine(m))
+	}
 	if p.Bytes == 0 {
 		fmt.Fprintf(w, "nothing to fetch from %s\n", oneLine(p.Source))
 		return nil
@@ -187,6 +190,9 @@ func printResult(w io.Writer, r api.Result) {
 		default:
 			fmt.Fprintf(w, "%s: version %d to %d\n", c.Name, c.From, c.To)
 		}
+	}
+	for _, m := range r.Modules {
+		fmt.Fprintln(w, moduleLine(m))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", oneLine(note))

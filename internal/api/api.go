@@ -186,6 +186,8 @@ type Result struct {
 	Bases    []Change  `json:"bases"`
 	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
 	Hint     string    `json:"hint,omitempty"`  // what to do or to know, where the outcome leaves that open
+
+	Modules []ModuleChange `json:"modules,omitempty"`
 }
 
 // Import asks for an update from one place.
@@ -258,6 +260,8 @@ type Plan struct {
 	Free     int64      `json:"free_bytes"`              // now
 	Used     int64      `json:"used_bytes"`              // by the state folder, now
 	Ceiling  int64      `json:"ceiling_bytes,omitempty"` // of that; 0: none
+
+	Modules []ModulePlan `json:"modules,omitempty"`
 }
 
 // BasePlan is a base's part of a plan.

@@ -10,24 +10,29 @@ type Code string
 
 // The codes.
 const (
-	BadRequest      Code = "bad_request"
-	Forbidden       Code = "forbidden"
-	NotFound        Code = "not_found"
-	WrongMethod     Code = "wrong_method"
-	NoSuchBase      Code = "no_such_base"
-	NoSuchTask      Code = "no_such_task"
-	TaskExists      Code = "task_exists"
-	NotRunning      Code = "not_running"
-	Busy            Code = "busy"
-	Locked          Code = "locked"
-	NothingBefore   Code = "nothing_before"
-	NothingHeld     Code = "nothing_held"
-	TooLarge        Code = "too_large"
-	LicenceRefused  Code = "licence_refused"
-	EnrolledAlready Code = "enrolled_already"
-	SettingsInvalid Code = "settings_invalid"
-	Stopping        Code = "stopping"
-	Internal        Code = "internal"
+	BadRequest    Code = "bad_request"
+	Forbidden     Code = "forbidden"
+	NotFound      Code = "not_found"
+	WrongMethod   Code = "wrong_method"
+	NoSuchBase    Code = "no_such_base"
+	NoSuchTask    Code = "no_such_task"
+	TaskExists    Code = "task_exists"
+	NotRunning    Code = "not_running"
+	Busy          Code = "busy"
+	Locked        Code = "locked"
+	NothingBefore Code = "nothing_before"
+	NothingHeld   Code = "nothing_held"
+	NoSuchModule  Code = "no_such_module"
+	ModuleHeld    Code = "module_held"
+	NothingToDo   Code = "nothing_to_do"
+
+	NoSuchGeneration Code = "no_such_generation"
+	TooLarge         Code = "too_large"
+	LicenceRefused   Code = "licence_refused"
+	EnrolledAlready  Code = "enrolled_already"
+	SettingsInvalid  Code = "settings_invalid"
+	Stopping         Code = "stopping"
+	Internal         Code = "internal"
 
 	RunFailed Code = "failed"
 
@@ -72,6 +77,10 @@ var Meanings = []Meaning{
 	{Locked, http.StatusConflict, ExitFailed, "an agent or another command is at work there; if the agent listens elsewhere, name its --socket"},
 	{NothingBefore, http.StatusConflict, ExitFailed, "only the version before the installed one is kept"},
 	{NothingHeld, http.StatusConflict, ExitFailed, "freshet status shows what is held back"},
+	{NoSuchModule, http.StatusNotFound, ExitFailed, "freshet modules list names those that are known; one that is not installed yet is named under modules in the settings"},
+	{ModuleHeld, http.StatusConflict, ExitFailed, "freshet modules release NAME allows it again"},
+	{NothingToDo, http.StatusConflict, ExitFailed, "freshet modules show NAME tells what there is"},
+	{NoSuchGeneration, http.StatusConflict, ExitFailed, "freshet generations lists those that are kept"},
 	{TooLarge, http.StatusRequestEntityTooLarge, ExitUsage, ""},
 	{LicenceRefused, http.StatusUnprocessableEntity, ExitFailed, "freshet licence show has the ID of this agent and of its repository"},
 	{EnrolledAlready, http.StatusConflict, ExitFailed, "--replace changes over; what is trusted now stays in force until the first update from there has succeeded"},

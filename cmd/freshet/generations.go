@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet/freshet/internal/api"
+)
+
+func generationsCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "generations", Short: "List what this machine can go back to",
+		Long: `A generation is all that an update can change: the versions of bases and of
+modules, and the settings. freshet rollback goes back to one.`,
+		Example: "  freshet generations",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out api.Generations
+			if err := o.ask(cmd.Context(), http.MethodGet, "/v1/generations", nil, &out); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), out)
+			}
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "GENERATION\tMADE\tWHY\tSTATE\tHOLDS")
+			for _, g := range out.Generations {
+				state := g.Role
+				if g.Lacks != "" {
+					state = strings.TrimPrefix(state+", lacks "+g.Lacks, ", ")
+				}
+				fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", g.Number, g.Made.Format(time.RFC3339), oneLine(g.Why), orDash(oneLine(state)), orDash(held(g)))
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func held(g api.Generation) string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(g.Modules)) {
+		words = append(words, name+" "+g.Modules[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Bases)) {
+		words = append(words, fmt.Sprintf("%s version %d", name, g.Bases[name]))
+	}
+	return strings.Join(words, ", ")
+}
+
+func rollbackCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback [GENERATION]", Short: "Go back to an older generation, offline",
+		Long: `Rollback goes back to the good generation where another is on trial, else to the
+one before, or to the one named: bases and modules together. What is left
+behind is held back until a newer version comes; the trust in the repository
+is never set back.`,
+		Example: "  freshet rollback\n  freshet rollback 41",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var ask api.GoBack
+			if len(args) == 1 {
+				n, err := strconv.Atoi(args[0])
+				if err != nil || n < 1 {
+					return &api.Error{Code: api.Usage, Text: fmt.Sprintf("%q is no number of a generation", args[0]), Hint: "freshet generations lists them"}
+				}
+				ask.Generation = n
+			}
+			var out api.WentBack
+			if err := o.ask(cmd.Context(), http.MethodPost, "/v1/rollback", ask, &out); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), out)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "generation %d to what %d holds\n", out.From, out.To)
+			return nil
+		},
+	}
+}
