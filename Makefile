@@ -3,6 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 CORPORA ?= ../shared/corpora
 FUZZTIME ?= 30s
+SIGN_KEY ?=
 
 .PHONY: help build test check fuzz system soak bench demo release clean
 
@@ -47,9 +48,8 @@ soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power e
 bench: ## compare with other tools, side by side; writes docs/benchmarks.md
 	go run ./internal/bench -corpora $(CORPORA) -out docs/benchmarks.md
 
-release: ## static programs and their checksums into dist/
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o dist/ ./cmd/freshet ./cmd/freshet-publish
-	cd dist && sha256sum freshet freshet-publish >SHA256SUMS
+release: ## static programs, Debian packages, checksums and their signature (SIGN_KEY=FILE) into dist/
+	VERSION='$(VERSION)' SIGN_KEY='$(SIGN_KEY)' packaging/release
 
 clean: ## remove what was built
 	rm -rf bin dist

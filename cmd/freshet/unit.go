@@ -26,7 +26,8 @@ var enginesFolders = []string{"/var/lib/clamav", "/var/lib/suricata", "/etc/suri
 // unitOf is the unit for the flags and the folders that the settings deliver
 // to; s may be nil.
 func unitOf(program string, o *options, s *settings.Settings) unit {
-	u := unit{Program: program, Write: enginesFolders}
+	// Enrolling writes the settings.
+	u := unit{Program: program, Write: append([]string{filepath.Dir(o.config)}, enginesFolders...)}
 	for _, f := range []struct{ flag, value, usual string }{
 		{"--config", o.config, defaultConfig},
 		{"--state-dir", o.stateDir, defaultStateDir},
