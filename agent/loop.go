@@ -120,7 +120,7 @@ func (a *Agent) pass(w *watcher) time.Duration {
 		sleep = min(sleep, a.BeatEvery)
 	}
 	if d, ok := a.startDue(); ok {
-		sleep = min(sleep, d)
+		sleep = min(sleep, a.Clock.Timer(d))
 	}
 	s, err := a.look()
 	if err != nil {
@@ -129,7 +129,7 @@ func (a *Agent) pass(w *watcher) time.Duration {
 	}
 	j := w.watch(s, a.Clock.Now(), a.emit)
 	if j.changes > 0 {
-		sleep = min(sleep, j.changes)
+		sleep = min(sleep, a.Clock.Timer(j.changes))
 	}
 	return max(sleep, time.Millisecond)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/settings"
 )
 
@@ -37,10 +38,10 @@ func (e *limitError) Error() string {
 }
 
 // limited has the run end after d, if that is not 0. Time asleep does not count.
-func (r *run) limited(d time.Duration) {
+func (r *run) limited(d time.Duration, c *clock.Clock) {
 	if d > 0 {
 		end := r.cancel
-		timer := time.AfterFunc(d, func() { r.over.Store(int64(d)); end(&limitError{d}) })
+		timer := time.AfterFunc(c.Timer(d), func() { r.over.Store(int64(d)); end(&limitError{d}) })
 		r.cancel = func(cause error) { timer.Stop(); end(cause) }
 	}
 }

@@ -64,7 +64,7 @@ func (a *Agent) tryStart(id int, why, path string) (started api.Started, wait <-
 	a.records.Tasks[id] = rec
 	a.last[id] = r
 	r.yields = def.kind == api.TypeVerify
-	r.limited(a.planOf(def).limit)
+	r.limited(a.planOf(def).limit, a.Clock)
 	work := a.work(def, r, why, path)
 	a.runs.Go(func() {
 		var f finished

@@ -11,6 +11,9 @@ import (
 type Clock struct {
 	// Wall, if set, stands in for the wall clock.
 	Wall func() time.Time
+
+	// Pace, if set, is how many times faster than the system's clock Wall runs.
+	Pace func() float64
 }
 
 // Now is the wall clock: it can jump, by hand or by NTP.
@@ -19,6 +22,20 @@ func (c *Clock) Now() time.Time {
 		return time.Now()
 	}
 	return c.Wall()
+}
+
+// Timer is how long a timer must be set for d to pass on this clock. Whatever is
+// derived from Now waits by it; what other programs and networks are given does
+// not.
+func (c *Clock) Timer(d time.Duration) time.Duration {
+	if c == nil || c.Pace == nil {
+		return d
+	}
+	pace := c.Pace()
+	if pace <= 0 {
+		return d
+	}
+	return time.Duration(float64(d) / pace)
 }
 
 // SinceBoot is the time since boot, sleep included (CLOCK_BOOTTIME). It never
