@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,28 +19,35 @@ import (
 type machine struct {
 	t      *testing.T
 	root   string
+	name   string
+	args   []string   // of systemd-nspawn
+	whole  *testing.T // of its life; t is that of the step at hand
+	life   *daemon
 	leader string // process ID of its systemd, seen from here
 }
 
-// boot starts a fresh copy of the cached system.
-func boot(t *testing.T) *machine {
+// boot starts a fresh copy of the cached system, with no network unless args say
+// otherwise.
+func boot(t *testing.T, args ...string) *machine {
 	t.Helper()
 	needsRoot(t)
-	nspawn := needsProgram(t, "systemd-nspawn", "systemd-container")
+	needsProgram(t, "systemd-nspawn", "systemd-container")
 	needsProgram(t, "nsenter", "util-linux")
 	base := debian(t)
-	m := &machine{t: t, root: filepath.Join(folder(t), "root")}
+	m := &machine{t: t, root: filepath.Join(folder(t), "root"), name: fmt.Sprintf("fr%d", os.Getpid()), args: args, whole: t}
 	sh(t, "cp", "-a", "--reflink=auto", base, m.root)
-	d := start(t, exec.Command(nspawn, "-D", m.root, "--register=no", "--keep-unit", "--private-network", "-b"))
-	t.Cleanup(func() {
-		exec.Command("nsenter", "-t", m.leader, "-a", "--", "systemctl", "poweroff").Run()
-		select {
-		case <-d.ended:
-		case <-time.After(time.Minute): // start's own cleanup kills it
-		}
-	})
+	m.up()
+	t.Cleanup(m.powerOff)
+	return m
+}
+
+// up boots the machine, or boots it again.
+func (m *machine) up() {
+	m.t.Helper()
+	nspawn := []string{"-D", m.root, "-M", m.name, "--register=no", "--keep-unit", "--private-network", "-b"}
+	m.life = start(m.whole, exec.Command("systemd-nspawn", append(nspawn, m.args...)...))
 	up := func() bool {
-		m.leader = childOf(d.cmd.Process.Pid)
+		m.leader = childOf(m.life.cmd.Process.Pid)
 		if m.leader == "" {
 			return false
 		}
@@ -49,11 +57,27 @@ func boot(t *testing.T) *machine {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(2 * time.Minute); !up(); <-tick.C {
-		if d.hasEnded() || time.Now().After(end) {
-			missing(t, "a host on which systemd-nspawn can boot a system:\n%s", tail(d.output.String()))
+		if m.life.hasEnded() || time.Now().After(end) {
+			missing(m.t, "a host on which systemd-nspawn can boot a system:\n%s", tail(m.life.output.String()))
 		}
 	}
-	return m
+}
+
+// powerOff shuts the machine down in order.
+func (m *machine) powerOff() {
+	exec.Command("nsenter", "-t", m.leader, "-a", "--", "systemctl", "poweroff").Run()
+	select {
+	case <-m.life.ended:
+	case <-time.After(time.Minute): // start's own cleanup kills it
+	}
+}
+
+// reset is a reboot without a word: all processes are gone at once.
+func (m *machine) reset() {
+	m.t.Helper()
+	m.life.signal(syscall.SIGKILL)
+	<-m.life.ended
+	m.up()
 }
 
 // childOf is the one child of a process, or "".
