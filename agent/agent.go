@@ -61,6 +61,7 @@ type Agent struct {
 	records records
 	run     *run // the running one, or nil
 	last    map[int]*run
+	fetched fetched
 	lock    *durable.Lock
 	service bool  // Run is at work
 	ending  bool  // no run starts any more
@@ -70,9 +71,10 @@ type Agent struct {
 	events   *eventlog.Log // nil without the lock
 	engines  engineErrors  // guarded by eventsMu too
 
-	wake    chan struct{} // of one: the loop has something to look at
-	rewatch chan struct{} // of one: the folder of bundles may be another
-	runs    sync.WaitGroup
+	wake      chan struct{} // of one: the loop has something to look at
+	rewatch   chan struct{} // of one: the folder of bundles may be another
+	remetrics chan struct{} // of one: where metrics are served may be another
+	runs      sync.WaitGroup
 }
 
 // Open reads settings, tasks and events. It changes nothing and needs no lock.
@@ -81,6 +83,7 @@ type Agent struct {
 func (a *Agent) Open() error {
 	a.wake = make(chan struct{}, 1)
 	a.rewatch = make(chan struct{}, 1)
+	a.remetrics = make(chan struct{}, 1)
 	a.last = map[int]*run{}
 	a.loadSettings()
 	return a.loadRecords()

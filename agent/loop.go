@@ -37,6 +37,7 @@ func (a *Agent) live(ctx context.Context, socket string, ready func()) error {
 	group.Go(func() error { return a.serve(ctx, ln) })
 	group.Go(func() error { return a.watchSettings(ctx) })
 	group.Go(func() error { return a.watchImports(ctx) })
+	group.Go(func() error { return a.serveMetrics(ctx) })
 	group.Go(func() error { return a.loop(ctx) })
 	if ready != nil {
 		ready()
@@ -92,7 +93,7 @@ func (a *Agent) skipped(d definition, why string) {
 
 // loop is the agent's main loop: it sleeps until something is due.
 func (a *Agent) loop(ctx context.Context) error {
-	w := &watcher{told: a.lastState()}
+	w, m := &watcher{told: a.lastState()}, &metricsFile{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -106,12 +107,12 @@ func (a *Agent) loop(ctx context.Context) error {
 		if a.Beat != nil {
 			a.Beat()
 		}
-		timer.Reset(a.pass(w))
+		timer.Reset(a.pass(w, m))
 	}
 }
 
 // pass does what is due and gives the time until it must be called again.
-func (a *Agent) pass(w *watcher) time.Duration {
+func (a *Agent) pass(w *watcher, m *metricsFile) time.Duration {
 	sleep := defaultRecheck
 	if a.Recheck > 0 {
 		sleep = a.Recheck
@@ -128,6 +129,7 @@ func (a *Agent) pass(w *watcher) time.Duration {
 		return sleep
 	}
 	j := w.watch(s, a.Clock.Now(), a.emit)
+	m.write(a, s)
 	if j.changes > 0 {
 		sleep = min(sleep, a.Clock.Timer(j.changes))
 	}

@@ -262,6 +262,8 @@ func (a *Agent) finish(r *run, f finished) {
 		rec.Failures = before.Failures
 	}
 	a.records.Tasks[r.task] = rec
+	a.fetched.bytes += f.result.Bytes
+	a.fetched.requests += f.result.Requests
 	a.trigger(r.task, f.result)
 	if err := a.records.save(a.Disk, a.Dir); err != nil {
 		a.warn("the result is not kept over a restart", err)

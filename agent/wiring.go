@@ -99,6 +99,7 @@ func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases) || !reflect.DeepEqual(old.Modules, s.Modules))
 	a.nudge()
 	signal(a.rewatch)
+	signal(a.remetrics)
 }
 
 // relog has the log follow the settings.

@@ -49,6 +49,9 @@ func unitOf(program string, o *options, s *settings.Settings) unit {
 	if filepath.IsAbs(s.Log.To) {
 		u.Write = append(u.Write, filepath.Dir(s.Log.To))
 	}
+	if s.Metrics != nil && s.Metrics.File != "" {
+		u.Write = append(u.Write, filepath.Dir(s.Metrics.File))
+	}
 	for _, b := range s.Bases {
 		if b.Deliver != nil {
 			u.Write = append(u.Write, b.Deliver.To)

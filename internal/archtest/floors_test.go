@@ -21,7 +21,7 @@ var floors = map[string]int{
 	"bases": 2, "modules": 3, "modules/supervisor": 2,
 	"updater": 4, "publish": 4,
 	"internal/licence": 1, "agent": 5,
-	"internal/schedule": 2, "cmd/freshet": 6, "cmd/freshet-launch": 6, "cmd/freshet-publish": 6,
+	"internal/schedule": 2, "internal/metrics": 2, "cmd/freshet": 6, "cmd/freshet-launch": 6, "cmd/freshet-publish": 6,
 	"internal/durable/crashtest": 1, "internal/trust/trusttest": 2, "internal/trust/conformance": 6, "internal/systemtest": 6, "internal/bench": 6, "internal/demo": 6,
 }
 

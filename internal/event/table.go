@@ -57,6 +57,7 @@ const (
 	StateDamaged             Code = "StateDamaged"
 	DiskCeiling              Code = "DiskCeiling"
 	VersionGivenUp           Code = "VersionGivenUp"
+	MetricsFailed            Code = "MetricsFailed"
 	TaskCreated              Code = "TaskCreated"
 	TaskDeleted              Code = "TaskDeleted"
 	TaskSkipped              Code = "TaskSkipped"
@@ -150,6 +151,7 @@ var Table = []Kind{
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
 	{DiskCeiling, Error, "base {base} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},
 	{VersionGivenUp, Info, "base {base} version {version}, kept to go back to, was removed to stay below the disk ceiling: {bytes} bytes", ""},
+	{MetricsFailed, Warning, "metrics are not given at {where}: {error}", "see metrics in the settings; freshet service install lets the service write the file's folder"},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},
 	{TaskSkipped, Info, "a run of task {task} ({name}) was left out: {why}", ""},
