@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -20,7 +21,7 @@ const (
 // old, patch and w are wrapped as they are.
 //
 // Whatever the bytes of the delta are, Apply does not panic, its memory is
-// bounded by a constant (about 12 MiB), and its work by newSize and patchSize.
+// bounded by a constant (about 22 MiB), and its work by newSize and patchSize.
 // It does not know whether the outcome is the right one: the caller hashes it.
 func Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, patch io.ReaderAt, patchSize, newSize int64) error {
 	if oldSize < 0 || patchSize < 0 || newSize < 0 {
@@ -36,7 +37,6 @@ func Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, pat
 		old: source{"old image", old, oldSize}, newSize: newSize,
 		out: make([]byte, 0, min(outBuffer, newSize)),
 		buf: make([]byte, min(oldBuffer, oldSize)),
-		gap: math.MaxInt64,
 	}
 	if h.flags&flagDense != 0 {
 		if a.dense, err = openSection("differences", p, h.dense, denseWindowLog); err != nil {
@@ -52,8 +52,8 @@ func Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64, pat
 	}
 	stream := io.NewSectionReader(p, h.packedAt, patchSize-h.packedAt)
 	a.dec = newRangeDecoder(bufio.NewReaderSize(stream, int(min(64<<10, patchSize))))
-	a.packed = newPacked(a.dec, h.flags)
-	if err := a.run(h.flags&flagSparse != 0); err != nil {
+	a.packed = newPacked(a.dec, h.flags, h.unit, newSize)
+	if err := a.run(); err != nil {
 		return err
 	}
 	return a.end()
@@ -78,10 +78,12 @@ type applier struct {
 	dense   *sectionReader // nil if there is none
 	inserts *sectionReader // nil: they are in the packed stream
 
-	pos        int64 // in old
-	written    int64 // bytes of new that are in out or beyond
-	gap        int64 // copied bytes before the next difference
-	packedText int64 // bytes inserted from the packed stream
+	pos        int64  // in old
+	written    int64  // bytes of new that are in out or beyond
+	tail       uint32 // the last bytes of new that left out
+	gap        int64  // copied bytes before the next difference
+	packedText int64  // bytes inserted from the packed stream
+	skipped    int64  // bytes passed over by skips of lines
 	out        []byte
 	buf        []byte // a piece of old
 	bufAt      int64
@@ -90,38 +92,49 @@ type applier struct {
 }
 
 // run carries out all operations and the copy that ends the image.
-func (a *applier) run(sparse bool) error {
-	if sparse {
-		a.nextGap()
+func (a *applier) run() error {
+	step := a.step
+	if a.packed.unit == unitLines {
+		step = a.stepLines
 	}
-	for first := true; a.packed.another(false); first = false {
-		n, err := a.length(a.packed.copies, "copies")
-		if err != nil {
+	for gave := true; a.packed.another(false); {
+		before := a.written
+		if err := step(); err != nil {
 			return err
 		}
-		if err := a.copyOld(n); err != nil {
-			return err
+		if a.written == before && !gave {
+			return a.fail(corrupt("two operations in a row give nothing"))
 		}
-		m, err := a.length(a.packed.insert, "inserts")
-		if err != nil {
-			return err
-		}
-		if n+m == 0 && !first {
-			return corrupt("an operation does nothing")
-		}
-		by := a.packed.seekBy(0)
-		if by < -a.pos || by > a.old.size-a.pos {
-			return a.fail(corrupt("it seeks from %d by %d in an old image of %d bytes", a.pos, by, a.old.size))
-		}
-		if err := a.insert(m); err != nil {
-			return err
-		}
-		a.pos += by
+		gave = a.written > before
 	}
 	if err := a.copyOld(a.newSize - a.written); err != nil {
 		return err
 	}
 	return a.flush()
+}
+
+// step carries out one operation in bytes.
+func (a *applier) step() error {
+	n := a.packed.copies.code(a.packed.c, 0)
+	if err := a.within(n, "copies"); err != nil {
+		return err
+	}
+	if err := a.copyOld(n); err != nil {
+		return err
+	}
+	n = a.packed.insert.code(a.packed.c, 0)
+	if err := a.within(n, "inserts"); err != nil {
+		return err
+	}
+	by := a.packed.seek.codeSigned(a.packed.c, 0)
+	if err := a.seekable(by); err != nil {
+		return err
+	}
+	if err := a.insert(n, false); err != nil {
+		return err
+	}
+	a.pos += by
+	return nil
 }
 
 // end checks that the delta holds no more than was used.
@@ -132,7 +145,7 @@ func (a *applier) end() error {
 	if a.dec.beyond == 0 {
 		return corrupt("bytes are left over at its end")
 	}
-	if a.gap != math.MaxInt64 {
+	if a.gap > 0 && a.gap != noGap {
 		return corrupt("differences are left over")
 	}
 	for _, s := range []*sectionReader{a.dense, a.inserts} {
@@ -154,23 +167,18 @@ func (a *applier) fail(err error) error {
 	return err
 }
 
-func (a *applier) length(m *numberModel, what string) (int64, error) {
-	n := m.code(a.packed.c, 0)
-	if left := a.newSize - a.written; a.dec.err != nil || n > uint64(left) {
-		return 0, a.fail(corrupt("it %s %d bytes where %d are left", what, n, left))
+func (a *applier) within(n int64, what string) error {
+	if left := a.newSize - a.written; a.dec.err != nil || n > left {
+		return a.fail(corrupt("it %s %d bytes where %d are left", what, n, left))
 	}
-	return int64(n), nil
+	return nil
 }
 
-// nextGap reads where the difference after this one is: 0 for nowhere, else
-// one more than the number of equal bytes before it.
-func (a *applier) nextGap() {
-	n := a.packed.diff.codeGap(a.dec, 0)
-	if n == 0 {
-		a.gap = math.MaxInt64
-		return
+func (a *applier) seekable(by int64) error {
+	if by < -a.pos || by > a.old.size-a.pos {
+		return a.fail(corrupt("it seeks from %d by %d in an old image of %d bytes", a.pos, by, a.old.size))
 	}
-	a.gap = int64(min(n, math.MaxInt64) - 1)
+	return nil
 }
 
 // copyOld copies n bytes from the old image and adds the differences.
@@ -237,28 +245,67 @@ func (a *applier) differ(b []byte) error {
 		}
 		return nil
 	}
-	at := int64(0)
-	for a.gap < int64(len(b))-at {
-		at += a.gap
-		b[at] += a.packed.diff.codeValue(a.dec, 0)
-		at++
-		a.nextGap()
-		if a.dec.err != nil {
+	if a.packed.diff == nil {
+		return nil
+	}
+	return a.sparse(b)
+}
+
+// noGap stands for the gap after the last difference.
+const noGap = math.MaxInt64
+
+// sparse adds the sparse differences to b. a.gap is one more than the number
+// of equal bytes before the next difference, where that is known, or 0.
+func (a *applier) sparse(b []byte) error {
+	m, c := a.packed.diff, a.packed.c
+	for i := 0; i < len(b); {
+		if m.near == reach {
+			if a.gap == 0 {
+				a.gap = int64(min(m.gap(c, 0), noGap-1))
+				if a.gap == 0 {
+					a.gap = noGap
+				}
+			}
+			if a.gap > int64(len(b)-i) {
+				if a.gap != noGap {
+					a.gap -= int64(len(b) - i)
+				}
+				return nil
+			}
+			i += int(a.gap) - 1
+			a.gap = 0
+		} else if !m.differs(c, 0, b[i], a.before(i)) {
+			m.pass()
+			i++
+			continue
+		}
+		b[i] += m.value(c, 0, b[i], a.before(i))
+		if i++; a.dec.err != nil {
 			return a.dec.err
 		}
-	}
-	if a.gap != math.MaxInt64 {
-		a.gap -= int64(len(b)) - at
+		if m.count++; m.count > maxDiffs {
+			return corrupt("it has more than %d sparse differences", maxDiffs)
+		}
 	}
 	return nil
 }
 
-// insert appends n bytes of the delta.
-func (a *applier) insert(n int64) error {
-	if a.inserts == nil && n > 0 {
-		if a.packedText += n; a.packedText > packedInserts {
-			return a.fail(corrupt("its packed stream inserts more than %d bytes", packedInserts))
-		}
+// before returns the four bytes of new before the i-th one that is being
+// copied, the newest lowest; what is not there is 0.
+func (a *applier) before(i int) uint32 {
+	n := len(a.out) + i
+	if n < 4 {
+		return uint32(uint64(a.tail)<<(8*n)) | before(a.out[:n])
+	}
+	return binary.BigEndian.Uint32(a.out[:n][n-4:])
+}
+
+// insert appends n bytes of the delta, or n lines of the packed stream.
+func (a *applier) insert(n int64, lines bool) error {
+	if n == 0 {
+		return nil
+	}
+	if a.inserts == nil {
 		if err := a.packed.text.prepare(a.pos, a.old.size, a.stretch); err != nil {
 			return err
 		}
@@ -268,24 +315,51 @@ func (a *applier) insert(n int64) error {
 		if err != nil {
 			return err
 		}
-		part := room[:min(n, int64(len(room)))]
-		if a.inserts != nil {
-			if err := a.inserts.read(part); err != nil {
-				return err
-			}
-		} else {
-			for i := range part {
-				part[i] = a.packed.text.code(a.packed.c, 0)
-			}
-			if a.dec.err != nil {
-				return a.dec.err
-			}
+		room = room[:min(a.newSize-a.written, int64(len(room)))]
+		if len(room) == 0 {
+			return a.fail(corrupt("it inserts more than the new image holds"))
 		}
-		a.out = a.out[:len(a.out)+len(part)]
-		a.written += int64(len(part))
-		n -= int64(len(part))
+		if !lines {
+			room = room[:min(n, int64(len(room)))]
+		}
+		if a.inserts != nil {
+			err = a.inserts.read(room)
+			n -= int64(len(room))
+		} else {
+			room, n, err = a.text(room, n, lines)
+		}
+		if err != nil {
+			return err
+		}
+		a.out = a.out[:len(a.out)+len(room)]
+		a.written += int64(len(room))
+		if a.written == a.newSize && lines {
+			n-- // the last line may lack its line feed
+			break
+		}
 	}
 	return nil
+}
+
+// text fills room from the packed stream, with n lines at most if lines is
+// set, and returns what it filled and how much of n is left.
+func (a *applier) text(room []byte, n int64, lines bool) ([]byte, int64, error) {
+	for i := range room {
+		if a.packedText++; a.packedText > packedInserts {
+			return nil, 0, a.fail(corrupt("its packed stream inserts more than %d bytes", packedInserts))
+		}
+		room[i] = a.packed.text.code(a.packed.c, 0)
+		if !lines || room[i] == '\n' {
+			n--
+		}
+		if a.dec.err != nil {
+			return nil, 0, a.dec.err
+		}
+		if n == 0 {
+			return room[:i+1], 0, nil
+		}
+	}
+	return room, n, nil
 }
 
 // room returns the free part of the output buffer, after writing it out if full.
@@ -308,6 +382,7 @@ func (a *applier) flush() error {
 	if _, err := a.w.Write(a.out); err != nil {
 		return fmt.Errorf("writing the new image: %w", err)
 	}
+	a.tail = before(a.out)
 	a.out = a.out[:0]
 	return nil
 }

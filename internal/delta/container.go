@@ -24,7 +24,8 @@ const (
 	flagSparse  = 0x01 // the packed stream holds gaps and values of differences
 	flagDense   = 0x02 // a section holds the differences of all copied bytes
 	flagInserts = 0x04 // a section holds the inserted bytes
-	flagsKnown  = flagSparse | flagDense | flagInserts
+	flagUnit    = 0x08 // the unit of operations stands next; it is bytes otherwise
+	flagsKnown  = flagSparse | flagDense | flagInserts | flagUnit
 )
 
 // A section is a column that is stored apart from the packed stream.
@@ -38,12 +39,16 @@ type section struct {
 // header is the delta before its sections.
 type header struct {
 	flags          byte
+	unit           int // what operations count
 	dense, inserts section
 	packedAt       int64 // where the packed stream begins; it runs to the end
 }
 
 func (h header) append(b []byte) []byte {
 	b = append(b, format|h.flags)
+	if h.flags&flagUnit != 0 {
+		b = binary.AppendUvarint(b, uint64(h.unit))
+	}
 	for _, s := range h.sections() {
 		b = append(b, s.coder)
 		b = binary.AppendUvarint(b, uint64(s.raw))
@@ -64,8 +69,8 @@ func (h *header) sections() []*section {
 	return s
 }
 
-// maxHeader is the size of the longest header: flags and two sections.
-const maxHeader = 1 + 2*(1+2*binary.MaxVarintLen64)
+// maxHeader is the size of the longest header: flags, unit and two sections.
+const maxHeader = 1 + binary.MaxVarintLen64 + 2*(1+2*binary.MaxVarintLen64)
 
 // readHeader reads and checks the header of a delta of the given size that
 // leads to newSize bytes.
@@ -82,6 +87,9 @@ func readHeader(patch io.ReaderAt, size, newSize int64) (header, error) {
 	h.flags = first &^ formatMask
 	if h.flags&^flagsKnown != 0 || h.flags&flagSparse != 0 && h.flags&flagDense != 0 {
 		return h, corrupt("unknown flags %#x", h.flags)
+	}
+	if h.unit, err = readUnit(r, h.flags); err != nil {
+		return h, err
 	}
 	for _, s := range h.sections() {
 		if s.coder, err = r.ReadByte(); err != nil {
@@ -103,6 +111,20 @@ func readHeader(patch io.ReaderAt, size, newSize int64) (header, error) {
 		}
 	}
 	return h, nil
+}
+
+func readUnit(r io.ByteReader, flags byte) (int, error) {
+	if flags&flagUnit == 0 {
+		return unitBytes, nil
+	}
+	v, err := binary.ReadUvarint(r)
+	if err != nil {
+		return 0, headerError(err)
+	}
+	if v == unitBytes || v > unitMax {
+		return 0, corrupt("operations in records of %d bytes", v)
+	}
+	return int(v), nil
 }
 
 func readSize(r io.ByteReader, limit int64) (int64, error) {

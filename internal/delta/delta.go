@@ -17,10 +17,15 @@
 // the old image around it; the 40 bytes that an hour adds to a base of 61 MB
 // take about 20. Columns that are large have a section each, in zstd.
 //
-//	┌────────┬───────────────────────┬───────────────┬───────────────┬───────────────┐
-//	│ 1 byte │ coder, raw, stored    │ differences   │ inserts       │ packed stream │
-//	│ 0x1F   │ for each section      │ (if F has 2)  │ (if F has 4)  │ to the end    │
-//	└────────┴───────────────────────┴───────────────┴───────────────┴───────────────┘
+//	┌────────┬───────────┬───────────────────────┬───────────────┬───────────────┬───────────────┐
+//	│ 1 byte │ unit      │ coder, raw, stored    │ differences   │ inserts       │ packed stream │
+//	│ 0x1F   │ (F has 8) │ for each section      │ (if F has 2)  │ (if F has 4)  │ to the end    │
+//	└────────┴───────────┴───────────────────────┴───────────────┴───────────────┴───────────────┘
+//
+// Read on, in this order: container.go, the file; encode.go and pack.go, from
+// operations to a delta, and apply.go back; match_hash.go and match_bsdiff.go,
+// where operations come from; records.go, why they count lines; and for those
+// who like small numbers rangecoder.go, numbers.go, diffs.go and text.go.
 //
 // Sizes and hashes of old, new and delta stand in the signed manifest, so that
 // none is here. docs/design.md describes each byte.

@@ -98,11 +98,10 @@ func split(old, new []byte, ops []Op) columns {
 }
 
 // packedInserts is the most inserted bytes that may be in the packed stream,
-// which is dense but slow to read: a third of a microsecond a byte.
+// which is dense but slow to read: about a microsecond a byte.
 const packedInserts = 128 << 10
 
-// packable is the most that Make puts there. Images from largeImage on are
-// held to applying in 1.5 times the CPU of read, SHA-256 and write.
+// packable is the most that Make puts there.
 func packable(newSize int) int {
 	if newSize >= largeImage {
 		return packedLarge
@@ -110,9 +109,11 @@ func packable(newSize int) int {
 	return packedInserts
 }
 
+// Images from largeImage on are held to applying in 1.25 times the CPU of
+// read, SHA-256 and write, which leaves time for so much text.
 const (
 	largeImage  = 32 << 20
-	packedLarge = 48 << 10
+	packedLarge = 16 << 10
 )
 
 // sparseDiffs is the most differences that are always stored sparsely.
@@ -124,22 +125,59 @@ func encode(old, new []byte, ops []Op) ([]byte, error) {
 	if err := possible(ops, int64(len(old)), int64(len(new))); err != nil {
 		return nil, err
 	}
-	cols := split(old, new, ops)
-	var sparse header
-	if len(cols.diffs) > 0 {
-		sparse.flags |= flagSparse
+	best, err := encodeIn(unitBytes, old, new, ops)
+	if err != nil {
+		return nil, err
 	}
+	if isText(new) && len(old) > 0 {
+		if lines := lineOps(old, new, ops); lines != nil {
+			d, err := encodeIn(unitLines, old, new, tidy(lines, int64(len(new))))
+			if err == nil && len(d) < len(best) {
+				best = d
+			}
+		}
+	}
+	if unit := recordSize(new); unit > 0 && len(old) > 0 {
+		d, err := encodeIn(unit, old, new, ops)
+		if err == nil && len(d) < len(best) {
+			best = d
+		}
+	}
+	return best, nil
+}
+
+// encodeIn returns the smallest delta whose operations, tidy ones, count in a unit.
+func encodeIn(unit int, old, new []byte, ops []Op) ([]byte, error) {
+	cols := split(old, new, ops)
 	inserts, body, err := encodeSection(cols.inserts, insertWindowLog)
 	if err != nil {
 		return nil, err
 	}
-	apart := sparse
-	apart.flags |= flagInserts
-	apart.inserts = inserts
-	best := cols.assemble(old, ops, apart, nil, body)
+	var best []byte
+	try := func(h header, diffs, body []byte) bool {
+		d := append(append(h.append(nil), diffs...), body...)
+		d = append(d, cols.pack(old, new, ops, h)...)
+		if best != nil && len(d) >= len(best) {
+			return false
+		}
+		best = d
+		return true
+	}
+	h := header{unit: unit, flags: flagInserts, inserts: inserts}
+	if unit != unitBytes {
+		h.flags |= flagUnit
+	}
+	if n := len(cols.diffs); 0 < n && n <= maxDiffs {
+		h.flags |= flagSparse
+	}
+	if len(cols.diffs) <= maxDiffs {
+		try(h, nil, body)
+	}
 	if len(cols.inserts) <= packable(len(new)) {
-		if d := cols.assemble(old, ops, sparse, nil, nil); len(d) < len(best) {
-			best, apart, body = d, sparse, nil
+		packed := h
+		packed.flags &^= flagInserts
+		if len(cols.diffs) > maxDiffs || try(packed, nil, nil) {
+			h, body = packed, nil
 		}
 	}
 	if len(cols.diffs) > sparseDiffs {
@@ -147,12 +185,9 @@ func encode(old, new []byte, ops []Op) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		h := apart
 		h.flags = h.flags&^flagSparse | flagDense
 		h.dense = dense
-		if d := cols.assemble(old, ops, h, diffs, body); len(d) < len(best) {
-			best = d
-		}
+		try(h, diffs, body)
 	}
 	return best, nil
 }
@@ -167,63 +202,4 @@ func (c columns) dense() []byte {
 		at++
 	}
 	return d
-}
-
-// assemble puts a delta together.
-func (c columns) assemble(old []byte, ops []Op, h header, diffs, inserts []byte) []byte {
-	out := h.append(nil)
-	out = append(out, diffs...)
-	out = append(out, inserts...)
-	return append(out, c.pack(old, ops, h.flags)...)
-}
-
-// pack codes the packed stream.
-func (c columns) pack(old []byte, ops []Op, flags byte) []byte {
-	enc := newRangeEncoder()
-	p := newPacked(enc, flags)
-	diffs, inserts := c.diffs, c.inserts
-	gap := func() {
-		if len(diffs) == 0 {
-			p.diff.codeGap(enc, 0)
-			return
-		}
-		p.diff.codeGap(enc, uint64(diffs[0].gap)+1)
-	}
-	left := int64(0)
-	if flags&flagSparse != 0 {
-		gap()
-	}
-	// copyRun codes the differences within the next n copied bytes; left is
-	// how many bytes before the next difference were copied already.
-	copyRun := func(n int64) {
-		for flags&flagSparse != 0 && len(diffs) > 0 && diffs[0].gap-left < n {
-			n -= diffs[0].gap - left + 1
-			left = 0
-			p.diff.codeValue(enc, diffs[0].value)
-			diffs = diffs[1:]
-			gap()
-		}
-		left += n
-	}
-	copied, pos := c.copied, int64(0)
-	for _, op := range ops {
-		p.another(true)
-		p.copies.code(enc, uint64(op.Copy))
-		copyRun(op.Copy)
-		copied -= op.Copy
-		p.insert.code(enc, uint64(op.Insert))
-		p.seekBy(op.Seek)
-		pos += op.Copy
-		if flags&flagInserts == 0 && op.Insert > 0 {
-			p.text.prepare(pos, int64(len(old)), func(at, n int64) ([]byte, error) { return old[at : at+n], nil })
-			for _, b := range inserts[:op.Insert] {
-				p.text.code(enc, b)
-			}
-			inserts = inserts[op.Insert:]
-		}
-		pos += op.Seek
-	}
-	p.another(false)
-	copyRun(copied)
-	return enc.finish()
 }

@@ -3,6 +3,7 @@ package delta_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -85,6 +86,9 @@ func writeVectors(t *testing.T) {
 		{"one line inserted", text, lines("0000140.a-new-one.example\n"), delta.Hash{}},
 		{"many lines inserted", text[:300], text, delta.Hash{}},
 		{"lines removed", text, append(bytes.Clone(text[:310]), text[620:]...), delta.Hash{}},
+		{"lines moved and the last without its end", append(bytes.Clone(text), "end"...), append(append(bytes.Clone(text[310:930]), text[:310]...), "the end"...), delta.Hash{}},
+		{"records of one size", table(400), edited(table(400)), delta.Hash{}},
+		{"a swarm of differences", bin, swarm(bin), same{}},
 		{"sparse differences", text, changed, same{}},
 		{"dense differences", bin, moved, same{}},
 		{"halves swapped", text, append(bytes.Clone(text[600:]), text[:600]...), delta.Hash{}},
@@ -113,4 +117,39 @@ func writeVectors(t *testing.T) {
 	if err := os.WriteFile(vectorsFile, append(b, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// table is a binary table: n records of ten bytes, an ascending number, one
+// close to it and two letters.
+func table(n int) []byte {
+	var b []byte
+	at, r := uint32(1<<24), noise(3, 2*n)
+	for i := range n {
+		b = binary.BigEndian.AppendUint32(b, at)
+		at += uint32(r[2*i]) + 1
+		b = binary.BigEndian.AppendUint32(b, at-1)
+		b = append(b, 'A'+r[2*i+1]&7, 'C')
+	}
+	return b
+}
+
+// edited is a table with a record more, one less, and some changed.
+func edited(t []byte) []byte {
+	b := append(bytes.Clone(t[:700]), "\x01\x00\x40\x00\x01\x00\x40\x07DE"...)
+	b = append(b, t[700:2000]...)
+	b = append(b, t[2010:]...)
+	for i := 2508; i < 2900; i += 50 {
+		b[i] ^= 2
+	}
+	return b
+}
+
+// swarm is b with the differences of moved addresses.
+func swarm(b []byte) []byte {
+	b = bytes.Clone(b)
+	for i := 40; i+1 < len(b)-100; i += 13 {
+		b[i] += 0x30
+		b[i+1]++
+	}
+	return b
 }

@@ -2,9 +2,9 @@ package delta
 
 // guess follows a place in the history as long as it predicts what comes.
 type guess struct {
-	at    int // in the history; 0 is none
-	n     int // bytes that it predicted rightly, at most 31
-	right [16]prob
+	at    int         // in the history; 0 is none
+	n     int         // bytes that it predicted rightly, at most 31
+	right [2][16]prob // by the expected bit
 	// state within one byte
 	expect uint32 // the byte, with a one above it
 	live   bool
@@ -28,8 +28,9 @@ func (g *guess) opinion(t *textModel, node uint32, i int) int32 {
 		g.live = false
 		return 0
 	}
-	s := int32(t.stretch[g.right[min(g.n, 15)].p()>>4])
-	if g.expect>>uint(i)&1 == 0 {
+	e := g.expect >> uint(i) & 1
+	s := int32(t.stretch[g.right[e][min(g.n, 15)].p()>>4])
+	if e == 0 {
 		return -s
 	}
 	return s
@@ -37,7 +38,8 @@ func (g *guess) opinion(t *textModel, node uint32, i int) int32 {
 
 func (g *guess) learn(t *textModel, bit uint32, i int) {
 	if g.live {
-		g.right[min(g.n, 15)].learn(1^bit^g.expect>>uint(i)&1, t.rates, 255)
+		e := g.expect >> uint(i) & 1
+		g.right[e][min(g.n, 15)].learn(1^bit^e, t.rates, 255)
 	}
 }
 

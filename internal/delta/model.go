@@ -6,30 +6,38 @@ import "math/bits"
 // and with which contexts. Make and Apply drive the same code from both ends.
 type packed struct {
 	c      bitCoder
+	unit   int
 	rates  *rates
 	more   prob
-	copies *numberModel
-	insert *numberModel
-	seek   *numberModel
+	copies *lengthModel
+	insert *lengthModel
+	seek   *lengthModel
+	move   *lengthModel
 	diff   *diffModel // nil without sparse differences
 	text   *textModel // nil if a section holds the inserted bytes
 }
 
-func newPacked(c bitCoder, flags byte) *packed {
+func newPacked(c bitCoder, flags byte, unit int, size int64) *packed {
 	r := newRates()
 	p := &packed{
 		c:      c,
+		unit:   unit,
 		rates:  r,
-		more:   probStart,
-		copies: newNumberModel(r),
-		insert: newNumberModel(r),
-		seek:   newNumberModel(r),
+		copies: newLengthModel(r, unit),
+		insert: newLengthModel(r, unit),
+		seek:   newLengthModel(r, unit),
+		move:   newLengthModel(r, unitBytes),
 	}
+	if unit == unitLines {
+		p.insert.few()
+		p.seek.few()
+	}
+	l := newLogistic(r)
 	if flags&flagSparse != 0 {
-		p.diff = newDiffModel(r)
+		p.diff = newDiffModel(l, size)
 	}
 	if flags&flagInserts == 0 {
-		p.text = newTextModel(r)
+		p.text = newTextModel(l, unit, size)
 	}
 	return p
 }
@@ -45,58 +53,57 @@ func (p *packed) another(more bool) bool {
 	return b == 0
 }
 
-func (p *packed) seekBy(n int64) int64 {
-	v := p.seek.code(p.c, uint64(n<<1)^uint64(n>>63))
-	return int64(v>>1) ^ -int64(v&1)
+// A lengthModel codes lengths. In records of one size they are mostly whole
+// multiples of it, so that the rest is coded apart, and first.
+type lengthModel struct {
+	numberModel
+	unit int
+	rest []prob
 }
 
-// diffModel codes sparse differences: how many equal bytes precede the next
-// one, in the context of the gap before, and its value, in the contexts of the
-// values before. In programs, addresses shift by the same amount again and again.
-type diffModel struct {
-	rates *rates
-	gaps  [8]*numberModel
-	gap   uint64    // the gap before
-	last  [2]uint32 // the two values before
-	one   [512][256]prob
-	two   [1 << 10][256]prob
-}
-
-func newDiffModel(r *rates) *diffModel {
-	m := &diffModel{rates: r}
-	for i := range m.gaps {
-		m.gaps[i] = newNumberModel(r)
-	}
-	for i := range m.one {
-		fill(m.one[i][:])
-	}
-	for i := range m.two {
-		fill(m.two[i][:])
+func newLengthModel(r *rates, unit int) *lengthModel {
+	m := &lengthModel{unit: unit}
+	m.rates = r
+	m.reset()
+	if unit > unitBytes {
+		m.rest = make([]prob, 1<<bits.Len(uint(unit-1)))
 	}
 	return m
 }
 
-// codeGap codes a gap plus one, or 0 after the last difference.
-func (m *diffModel) codeGap(c bitCoder, n uint64) uint64 {
-	m.gap = m.gaps[min(bits.Len64(m.gap), len(m.gaps)-1)].code(c, n)
-	return m.gap
+// code codes n ≥ 0; decoded it is at most 1<<62.
+func (m *lengthModel) code(c bitCoder, n int64) int64 {
+	return m.codeRest(c, n, func(n int64) int64 { return int64(m.numberModel.code(c, uint64(n))) })
 }
 
-func (m *diffModel) codeValue(c bitCoder, v byte) byte {
-	var touching uint32
-	if m.gap == 1 {
-		touching = 256
+// codeSigned codes a number of either sign; decoded it is at most 1<<62 and at
+// least its negative.
+func (m *lengthModel) codeSigned(c bitCoder, n int64) int64 {
+	return m.codeRest(c, n, func(n int64) int64 {
+		v := m.numberModel.code(c, uint64(n<<1)^uint64(n>>63))
+		return int64(v>>1) ^ -int64(v&1)
+	})
+}
+
+func (m *lengthModel) codeRest(c bitCoder, n int64, number func(int64) int64) int64 {
+	if len(m.rest) == 0 {
+		return number(n)
 	}
-	one := &m.one[m.last[0]|touching]
-	two := &m.two[(m.last[0]|m.last[1]<<8|touching<<8)*0x9e3779b1>>22]
+	unit := int64(m.unit)
+	rest := ((n % unit) + unit) % unit
 	node := uint32(1)
-	for i := 7; i >= 0; i-- {
-		p, q := &one[node], &two[node]
-		b := c.code(uint32(v)>>uint(i)&1, (p.p()+3*q.p())>>2)
-		p.learn(b, m.rates, 250)
-		q.learn(b, m.rates, 250)
+	for i := bits.Len(uint(len(m.rest))) - 2; i >= 0; i-- {
+		b := c.code(uint32(rest>>uint(i))&1, m.rest[node].p())
+		m.rest[node].learn(b, m.rates, numberLimit)
 		node = node<<1 | b
 	}
-	m.last[1], m.last[0] = m.last[0], node&255
-	return byte(node)
+	v := number((n - rest) / unit)
+	const most = 1 << 62 / unitMax / 2
+	return max(-most, min(v, most))*unit + int64(node) - int64(len(m.rest))
+}
+
+// tableBits is log2 of a table's places: as many as the new image has bytes,
+// within bounds, so that small images cost little memory.
+func tableBits(size int64, least, most int) uint {
+	return uint(max(least, min(bits.Len64(uint64(size)), most)))
 }

@@ -16,12 +16,23 @@ const numberLimit = 60
 
 func newNumberModel(r *rates) *numberModel {
 	m := &numberModel{rates: r}
-	fill(m.length[:])
-	for i := range m.upper {
-		fill(m.upper[i][:])
-	}
+	m.reset()
 	return m
 }
+
+func (m *numberModel) reset() {
+	m.length[1] = unlikely // 2^32 and above
+}
+
+// few makes small numbers likely from the start.
+func (m *numberModel) few() {
+	for node := 1; node < 16; node <<= 1 {
+		m.length[node] = unlikely
+	}
+}
+
+// unlikely is one in 32, held for sure as if five bits had been seen.
+const unlikely prob = (1<<27 | 5) ^ probFlip
 
 // code codes n, or when decoding returns the number found. 0 ≤ n < 1<<62.
 func (m *numberModel) code(c bitCoder, n uint64) uint64 {

@@ -130,17 +130,11 @@ func (e *rangeEncoder) code(bit, p1 uint32) uint32 { e.encode(bit, p1); return b
 func (d *rangeDecoder) code(_, p1 uint32) uint32   { return d.decode(p1) }
 
 // prob is an adaptive probability of a one: 22 bits of probability above 10
-// bits of count. It learns fast at first (2/3, 2/5, 2/7, … of the way) and
-// slower later.
+// bits of count, flipped at the top so that zero is one half. It learns fast at
+// first (2/3, 2/5, 2/7, … of the way) and slower later.
 type prob uint32
 
-const probStart prob = 1 << 31
-
-func fill(p []prob) {
-	for i := range p {
-		p[i] = probStart
-	}
-}
+const probFlip = 1 << 31
 
 // rates[n] is how far a probability that has seen n bits moves towards the
 // next one, in 1/65536.
@@ -156,18 +150,18 @@ func newRates() *rates {
 
 // p returns the probability in 1/65536, never 0 nor 65536.
 func (p prob) p() uint32 {
-	return max(1, uint32(p)>>16)
+	return max(1, (uint32(p)^probFlip)>>16)
 }
 
 // learn moves the probability towards bit. limit, at most 255, bounds the
 // count and so the slowest rate.
 func (p *prob) learn(bit uint32, r *rates, limit uint32) {
-	v := uint32(*p)
+	v := uint32(*p) ^ probFlip
 	n := v & 1023
 	was := int64(v >> 10)
 	is := was + (int64(-bit&(1<<22-1))-was)*int64(r[n&255])>>16
 	if n < limit {
 		n++
 	}
-	*p = prob(uint32(is)<<10 | n)
+	*p = prob(uint32(is)<<10|n) ^ probFlip
 }

@@ -9,17 +9,20 @@ package delta
 // old are learned, and the lines around it are followed as guesses.
 
 const (
-	textOrders = 4 // contexts of the last 1, 2, 3 bytes and of the current word
-	textInputs = textOrders + 4
+	textOrders = 7 // contexts of the last 1, 2, 3, 4 and 6 bytes, of the current word, and of the place in the record
+	textInputs = textOrders + 5
 	slotBits   = 15  // slots of 16 counters for each order
-	matchBits  = 14  // places by the hash of the last four bytes
+	matchBits  = 16  // places by the hash of the last four bytes
 	around     = 160 // bytes of old before and after an insertion that are followed
 
-	mixRate = 6  // how fast the weights of the mix change
-	sure    = 16 // bytes after which the match decides a byte at once
+	startWeight = 15000 // of the mix, in 1/65536
+	mixRate     = 5     // how fast the weights of the mix change
+	sure        = 16    // bytes after which the match decides a byte at once
 
 	learnBudget  = 16 << 10 // bytes of old learned for one delta
 	learnWindow  = 8 << 10  // at most these on either side of one insertion
+	scanAhead    = 4 << 10  // bytes of old after an insertion in which matches are sought
+	scanBudget   = 1 << 20  // bytes of old in which they are; none for large images
 	followBudget = 1 << 20  // bytes of old put into the history
 )
 
@@ -46,11 +49,13 @@ type slot [16]counter
 // textModel is used from both ends of the range coder; prepare comes before
 // the bytes of each insertion.
 type textModel struct {
-	stretch [4096]int16
-	rates   *rates
+	*logistic
 	slots   [textOrders][]slot
 	base    [textOrders]*slot // of the half byte being coded
 	last    uint32            // the last four bytes
+	older   uint32            // the four before them
+	unit    int               // of records
+	column  int               // bytes since the record began
 	word    uint32            // hash of the current word
 	history []byte            // all bytes seen, after one that stands for none
 	found   []uint32          // where in the history the same four bytes were followed, 0 is nowhere
@@ -61,52 +66,38 @@ type textModel struct {
 	afterAt int   // where in the history old goes on after the insertion
 	lineAt  int   // where in the history the current line began
 	weights [4][textInputs]int32
+	bound   [9 * 16]prob // by what both neighbours expect and how long they were right
 	input   [textInputs]int32
 
-	learned  int   // bytes
-	followed int   // bytes
-	until    int64 // old is learned up to here
+	learned             int // bytes
+	followed            int // bytes
+	slotBits, matchBits uint
+
+	learn   int   // most bytes to study
+	scan    int   // most bytes to scan
+	scanned int   // bytes
+	ahead   int64 // old is scanned up to here
+	until   int64 // old is learned up to here
 }
 
-func newTextModel(r *rates) *textModel {
-	t := &textModel{rates: r}
-	i := 0
-	for x := int32(-2047); x <= 2047; x++ {
-		for v := squash(x) >> 4; i <= int(v); i++ {
-			t.stretch[i] = int16(x)
-		}
+// newTextModel returns the model for an image of the given size.
+func newTextModel(l *logistic, unit int, size int64) *textModel {
+	t := &textModel{logistic: l, unit: unit, learn: learnBudget, scan: scanBudget}
+	t.slotBits, t.matchBits = tableBits(size, 8, slotBits), tableBits(size, 8, matchBits)
+	if size >= largeImage {
+		t.learn, t.scan = learnBudget/2, 0
 	}
-	for ; i < 4096; i++ {
-		t.stretch[i] = 2047
-	}
-	fill(t.whole[:])
 	for o := range t.slots {
-		t.slots[o] = make([]slot, 1<<slotBits)
+		t.slots[o] = make([]slot, 1<<t.slotBits)
 	}
 	for s := range t.weights {
 		for i := range t.weights[s] {
-			t.weights[s][i] = 65536 * 3 / 10
+			t.weights[s][i] = startWeight
 		}
 	}
-	for _, g := range []*guess{&t.match, &t.before, &t.after} {
-		fill(g.right[:])
-	}
-	t.found = make([]uint32, 1<<matchBits)
+	t.found = make([]uint32, 1<<t.matchBits)
 	t.history = append(make([]byte, 0, 64<<10), 0)
 	return t
-}
-
-// squash is the logistic function: 65536/(1+e^(-x/256)), by lines between
-// points that are half a unit apart.
-func squash(x int32) int32 {
-	points := [33]int32{
-		22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743,
-		32768, 40793, 47911, 53581, 57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514,
-	}
-	x = max(-2047, min(x, 2047))
-	i := (x + 2048) >> 7
-	f := (x + 2048) & 127
-	return points[i] + (points[i+1]-points[i])*f>>7
 }
 
 // code codes one inserted byte, or when decoding returns the byte found.
@@ -139,6 +130,7 @@ func (t *textModel) code(c bitCoder, v byte) byte {
 	t.before.begin(t.history)
 	t.after.begin(t.history)
 	t.place(1)
+	t.input[textOrders+4] = 256
 	node, low := uint32(1), uint32(1)
 	for i := 7; i >= 0; i-- {
 		if i == 3 {
@@ -152,19 +144,16 @@ func (t *textModel) code(c bitCoder, v byte) byte {
 		in[textOrders] = t.match.opinion(t, node, i)
 		in[textOrders+1] = t.before.opinion(t, node, i)
 		in[textOrders+2] = t.after.opinion(t, node, i)
-		in[textOrders+3] = 256
-		sum := int64(in[0])*int64(set[0]) + int64(in[1])*int64(set[1]) + int64(in[2])*int64(set[2]) + int64(in[3])*int64(set[3]) +
-			int64(in[4])*int64(set[4]) + int64(in[5])*int64(set[5]) + int64(in[6])*int64(set[6]) + int64(in[7])*int64(set[7])
-		p := squash(int32(max(-2047, min(sum>>16, 2047))))
+		between := t.between(i)
+		in[textOrders+3] = int32(t.stretch[between.p()>>4])
+		p := t.squash(dot(in, set))
 		b := c.code(uint32(v)>>uint(i)&1, uint32(p))
 
-		err := (int32(b)<<16 - p) * mixRate
-		for k := range set {
-			set[k] += (in[k]*err + 1<<17) >> 18
-		}
+		train(in, set, (int32(b)<<16-p)*mixRate)
 		for _, s := range &t.base {
 			s[low&15] = s[low&15].after(b, t.rates)
 		}
+		between.learn(b, t.rates, 255)
 		t.match.learn(t, b, i)
 		t.before.learn(t, b, i)
 		t.after.learn(t, b, i)
@@ -175,13 +164,50 @@ func (t *textModel) code(c bitCoder, v byte) byte {
 	return v
 }
 
+// between is the probability of a one in bit i, given what the records before
+// and after expect there: in a sorted list what comes lies between them.
+func (t *textModel) between(i int) *prob {
+	c, n := 0, 0
+	if t.before.live {
+		c, n = 3+3*int(t.before.expect>>uint(i)&1), t.before.n
+	}
+	if t.after.live {
+		c += 1 + int(t.after.expect>>uint(i)&1)
+		n = max(n, t.after.n)
+	}
+	return &t.bound[c<<4|min(n, 15)]
+}
+
+// dot weighs and adds the inputs.
+func dot(in, set *[textInputs]int32) int64 {
+	return int64(in[0])*int64(set[0]) + int64(in[1])*int64(set[1]) + int64(in[2])*int64(set[2]) + int64(in[3])*int64(set[3]) +
+		int64(in[4])*int64(set[4]) + int64(in[5])*int64(set[5]) + int64(in[6])*int64(set[6]) + int64(in[7])*int64(set[7]) +
+		int64(in[8])*int64(set[8]) + int64(in[9])*int64(set[9]) + int64(in[10])*int64(set[10]) + int64(in[11])*int64(set[11])
+}
+
+// train moves the weights towards the inputs that were right.
+func train(in, set *[textInputs]int32, err int32) {
+	for k := range set {
+		set[k] += (in[k]*err + 1<<17) >> 18
+	}
+}
+
 // place finds the slots for the byte's upper half (node 1) or lower half.
 func (t *textModel) place(node uint32) {
-	ctx := [textOrders]uint32{t.last & 0xff, t.last & 0xffff, t.last & 0xffffff, t.word}
+	ctx := [textOrders]uint32{t.last & 0xff, t.last & 0xffff, t.last & 0xffffff, t.last, (t.older&0xffff)*0x2c1b3c6d + t.last, t.word, uint32(min(t.column, 255))}
+	if t.unit > unitBytes {
+		column, above := uint32(t.column), uint32(t.history[max(len(t.history)-t.unit, 0)])
+		ctx[4], ctx[5], ctx[6] = column<<8|above, column<<8|t.last&0xff, column<<16|above<<8|t.last&0xff
+	}
 	for o, x := range ctx {
 		h := x*0x9e3779b1 ^ node*0x85ebca6b
+		h ^= h >> 15
 		h *= 0xc2b2ae35
-		t.base[o] = &t.slots[o][h>>(32-slotBits)]
+		s := &t.slots[o][h>>(32-t.slotBits)]
+		if check := counter(h); s[0] != check {
+			*s = slot{check}
+		}
+		t.base[o] = s
 	}
 }
 
@@ -191,7 +217,7 @@ func (t *textModel) seen(v byte) {
 	t.before.next(v, t.history)
 	t.after.next(v, t.history)
 	t.remember(v)
-	if v == '\n' {
+	if t.column == 0 {
 		t.before.restart(t.lineAt)
 		t.lineAt = len(t.history)
 		t.after.restart(t.afterAt)
@@ -204,11 +230,15 @@ func (t *textModel) seen(v byte) {
 	t.found[t.hash()] = uint32(len(t.history))
 }
 
-func (t *textModel) hash() uint32 { return t.last * 0x9e3779b1 >> (32 - matchBits) }
+func (t *textModel) hash() uint32 { return t.last * 0x9e3779b1 >> (32 - t.matchBits) }
 
 // remember appends v to the contexts.
 func (t *textModel) remember(v byte) {
 	t.history = append(t.history, v)
+	if t.column++; v == '\n' && t.unit <= unitBytes || t.column == t.unit && t.unit > unitBytes {
+		t.column = 0
+	}
+	t.older = t.older<<8 | t.last>>24
 	t.last = t.last<<8 | uint32(v)
 	if v|0x20 >= 'a' && v|0x20 <= 'z' || v >= '0' && v <= '9' || v >= 0x80 {
 		t.word = (t.word + uint32(v) + 1) * 0x2c1b3c6d
@@ -220,13 +250,14 @@ func (t *textModel) remember(v byte) {
 // prepare learns what surrounds an insertion at pos of an old image of the
 // given size. read returns a stretch of it.
 func (t *textModel) prepare(pos, size int64, read func(at, n int64) ([]byte, error)) error {
-	if w := int64(min(learnWindow, (learnBudget-t.learned)/8)); w >= 64 {
+	if w := int64(min(learnWindow, (t.learn-t.learned)/8)); w >= 64 {
 		lo, hi := max(pos-w, t.until, 0), min(pos+w, size)
 		if lo < hi {
 			b, err := read(lo, hi-lo)
 			if err != nil {
 				return err
 			}
+			t.phase(lo)
 			t.study(b)
 			t.until = hi
 		}
@@ -235,12 +266,33 @@ func (t *textModel) prepare(pos, size int64, read func(at, n int64) ([]byte, err
 		return nil
 	}
 	lo, hi := max(pos-around, 0), min(pos+around, size)
+	if from, to := max(hi, t.ahead), min(pos+scanAhead, size); from < to && t.scanned+int(to-from) <= t.scan {
+		b, err := read(from, to-from)
+		if err != nil {
+			return err
+		}
+		t.scanned += len(b)
+		t.phase(from)
+		for _, v := range b {
+			t.remember(v)
+			t.found[t.hash()] = uint32(len(t.history))
+		}
+		t.ahead = to
+	}
 	b, err := read(lo, hi-lo)
 	if err != nil {
 		return err
 	}
-	t.follow(b[pos-lo:], b[:pos-lo])
+	t.phase(pos)
+	t.follow(b[pos-lo:], b[:pos-lo], lo)
 	return nil
+}
+
+// phase sets the column for a place in old, where records have one size.
+func (t *textModel) phase(at int64) {
+	if t.unit > unitBytes {
+		t.column = int(at % int64(t.unit))
+	}
 }
 
 // study learns b as if it had been coded.
@@ -266,18 +318,19 @@ func (t *textModel) study(b []byte) {
 }
 
 // follow sets the guesses to the lines of old after and before an insertion.
-func (t *textModel) follow(after, before []byte) {
+func (t *textModel) follow(after, before []byte, from int64) {
 	t.followed += len(after) + len(before)
 	t.afterAt = len(t.history)
 	for _, v := range after {
 		t.remember(v)
 		t.found[t.hash()] = uint32(len(t.history))
 	}
+	t.phase(from)
 	line, prev := len(t.history), 0
 	for _, v := range before {
 		t.remember(v)
 		t.found[t.hash()] = uint32(len(t.history))
-		if v == '\n' {
+		if t.column == 0 {
 			prev, line = line, len(t.history)
 		}
 	}

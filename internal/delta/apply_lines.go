@@ -1,0 +1,85 @@
+package delta
+
+// stepLines carries out one operation that counts lines.
+func (a *applier) stepLines() error {
+	c := a.packed.c
+	if err := a.copyLines(a.packed.copies.code(c, 0)); err != nil {
+		return err
+	}
+	inserted := a.packed.insert.code(c, 0)
+	if err := a.within(inserted, "inserts"); err != nil {
+		return err
+	}
+	skipped := a.packed.seek.code(c, 0)
+	if a.dec.err != nil {
+		return a.dec.err
+	}
+	if err := a.insert(inserted, a.inserts == nil); err != nil {
+		return err
+	}
+	if err := a.skipLines(skipped); err != nil {
+		return err
+	}
+	if inserted > 0 || skipped > 0 {
+		return nil
+	}
+	by := a.packed.move.codeSigned(c, 0)
+	if err := a.seekable(by); err != nil {
+		return err
+	}
+	a.pos += by
+	return nil
+}
+
+// The first piece in which line feeds are counted; each further one is larger.
+const firstPiece = 1 << 10
+
+// copyLines copies n lines.
+func (a *applier) copyLines(n int64) error {
+	for piece := int64(firstPiece); n > 0; piece = min(piece*4, outBuffer) {
+		room, err := a.room()
+		if err != nil {
+			return err
+		}
+		part := room[:min(piece, int64(len(room)), a.newSize-a.written, a.old.size-a.pos)]
+		if len(part) == 0 {
+			return a.fail(corrupt("it copies %d lines beyond the end of an image", n))
+		}
+		if err := a.readOld(part); err != nil {
+			return err
+		}
+		size, found := upTo(part, n)
+		if err := a.differ(part[:size]); err != nil {
+			return err
+		}
+		a.out = a.out[:len(a.out)+size]
+		a.pos += int64(size)
+		a.written += int64(size)
+		if n -= found; a.pos == a.old.size && part[size-1] != '\n' {
+			n--
+		}
+	}
+	return nil
+}
+
+// skipLines moves on in old by n lines. All skips together pass over the old
+// image at most once, so that they cost no more than reading it.
+func (a *applier) skipLines(n int64) error {
+	var b [firstPiece]byte
+	for n > 0 {
+		part := b[:min(int64(len(b)), a.old.size-a.pos)]
+		if len(part) == 0 || a.skipped > a.old.size {
+			return corrupt("it skips %d lines too many", n)
+		}
+		if err := a.readOld(part); err != nil {
+			return err
+		}
+		size, found := upTo(part, n)
+		a.pos += int64(size)
+		a.skipped += int64(size)
+		if n -= found; a.pos == a.old.size && part[size-1] != '\n' {
+			n--
+		}
+	}
+	return nil
+}
