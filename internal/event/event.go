@@ -1,7 +1,11 @@
 // Package event holds the one table of events: what an operator can be told.
 package event
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
 
 // Severity is how much an event matters.
 type Severity string
@@ -44,4 +48,14 @@ func New(at time.Time, code Code, fields map[string]string) Event {
 		Time: at.UTC().Truncate(time.Millisecond), Code: code, Severity: k.Severity,
 		Text: fill(k.Text, fields), Hint: fill(k.Hint, fields), Fields: fields,
 	}
+}
+
+// MessageID is the MESSAGE_ID of the code in the systemd journal, fixed for
+// good: 128 bits of the SHA-256 of its name, as a random UUID (RFC 9562, version
+// 4) without dashes, see sd-id128(3).
+func MessageID(c Code) string {
+	sum := sha256.Sum256([]byte("freshet event " + c))
+	id := sum[:16]
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return hex.EncodeToString(id)
 }

@@ -34,3 +34,17 @@ func TestFieldsAreFilledInOnceAndNotAgain(t *testing.T) {
 		t.Errorf("time %v", e.Time)
 	}
 }
+
+func TestMessageIDsAreFixedAndEachTheOnlyOne(t *testing.T) {
+	if got := event.MessageID(event.AgentStarted); got != "8bdbbdb5dc5a41b4b1ace7cdcb3a42bf" {
+		t.Errorf("AgentStarted has %s: searches that people saved find it no more", got)
+	}
+	seen := map[string]event.Code{}
+	for _, k := range event.Table {
+		id := event.MessageID(k.Code)
+		if other, ok := seen[id]; ok || len(id) != 32 {
+			t.Errorf("%s and %s have the ID %s", k.Code, other, id)
+		}
+		seen[id] = k.Code
+	}
+}

@@ -63,7 +63,7 @@ func forward(log *logrus.Logger, e event.Event) {
 	if log == nil {
 		return
 	}
-	fields := logrus.Fields{"event": string(e.Code), "seq": e.Seq, severityField: string(e.Severity)}
+	fields := logrus.Fields{"code": string(e.Code), "seq": e.Seq, severityField: string(e.Severity)}
 	for k, v := range e.Fields {
 		if _, taken := fields[k]; !taken {
 			fields[k] = v
@@ -86,17 +86,24 @@ func levelOf(s event.Severity) logrus.Level {
 }
 
 // journalHook writes entries to the systemd journal, each field as
-// FRESHET_FIELD.
+// FRESHET_FIELD; those that stand for an event with its MESSAGE_ID.
 type journalHook struct{}
 
 func (journalHook) Levels() []logrus.Level { return logrus.AllLevels }
 
 func (journalHook) Fire(e *logrus.Entry) error {
+	return journal.Send(e.Message, priority(e), journalFields(e))
+}
+
+func journalFields(e *logrus.Entry) map[string]string {
 	vars := map[string]string{"SYSLOG_IDENTIFIER": "freshet"}
 	for k, v := range e.Data {
 		vars[journalField(k)] = fmt.Sprint(v)
 	}
-	return journal.Send(e.Message, priority(e), vars)
+	if code, ok := e.Data["code"].(string); ok {
+		vars["MESSAGE_ID"] = event.MessageID(event.Code(code))
+	}
+	return vars
 }
 
 func priority(e *logrus.Entry) journal.Priority {

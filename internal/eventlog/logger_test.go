@@ -26,7 +26,7 @@ func TestEventsAreLoggedByTheirSeverity(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	for i, want := range []string{
-		`"event":"NothingNew","level":"info"`, `"event":"WithoutBases","hint":`, `"level":"error"`, `"severity":"critical"`,
+		`"code":"NothingNew","level":"info"`, `"code":"WithoutBases","hint":`, `"level":"error"`, `"severity":"critical"`,
 	} {
 		if !strings.Contains(lines[i], want) || !strings.Contains(lines[i], fmt.Sprintf(`"seq":%d`, i+1)) || !strings.Contains(lines[i], `"base":"hashes"`) {
 			t.Errorf("line %s lacks %s", lines[i], want)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/event"
 )
 
 // TestServiceUnderSystemd installs the released program as a service on a
@@ -74,8 +75,25 @@ func (m *machine) starts(*publisher) {
 		m.t.Errorf("no agent answers: %+v", st)
 	}
 	m.hasVersion(1)
+	m.journals()
 	if got := m.run("freshet", "service", "status"); !strings.Contains(got, "running") {
 		m.t.Errorf("service status: %s", got)
+	}
+}
+
+// journals asserts that events are found in the journal by their fields.
+func (m *machine) journals() {
+	m.t.Helper()
+	for field, code := range map[string]event.Code{"FRESHET_CODE=" + string(event.BasesUpdated): event.BasesUpdated, "MESSAGE_ID=" + event.MessageID(event.AgentStarted): event.AgentStarted} {
+		var entry map[string]any
+		out := m.run("journalctl", "--output=json", "--no-pager", "--lines=1", field)
+		if err := json.Unmarshal([]byte(out), &entry); err != nil {
+			m.t.Errorf("journalctl %s: %v: %s", field, err, out)
+			continue
+		}
+		if entry["FRESHET_CODE"] != string(code) || entry["PRIORITY"] != "6" || entry["MESSAGE_ID"] != event.MessageID(code) {
+			m.t.Errorf("journalctl %s: %s", field, out)
+		}
 	}
 }
 
