@@ -94,7 +94,7 @@ func (w *xtWay) differs(ctx context.Context, b build) ([]string, error) {
 		all = d
 	}
 	for _, t := range w.tools {
-		d, err := w.familyDiffers(t, Compile(b.set.Policy, b.set.Number, t.fam, b.mat))
+		d, err := w.familyDiffers(ctx, t, Compile(b.set.Policy, b.set.Number, t.fam, b.mat))
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func (w *xtWay) differs(ctx context.Context, b build) ([]string, error) {
 	return all, nil
 }
 
-func (w *xtWay) familyDiffers(t tools, want RuleSet) ([]string, error) {
+func (w *xtWay) familyDiffers(ctx context.Context, t tools, want RuleSet) ([]string, error) {
 	present, err := w.present(t)
 	if err != nil {
 		return nil, err
@@ -122,6 +122,10 @@ func (w *xtWay) familyDiffers(t tools, want RuleSet) ([]string, error) {
 		differ(builtin, wanted[builtin], present.Jumps[builtin])
 	}
 	names := want.names()
+	have, err := w.rules(ctx, t, present.Chains)
+	if err != nil {
+		return nil, fmt.Errorf("reading the rules for %s: %w", t.fam, err)
+	}
 	for _, c := range present.Chains {
 		if !slices.Contains(names, c) {
 			all = append(all, fmt.Sprintf("%s: + chain %s", t.fam, c))
@@ -132,11 +136,7 @@ func (w *xtWay) familyDiffers(t tools, want RuleSet) ([]string, error) {
 			all = append(all, fmt.Sprintf("%s: - chain %s", t.fam, c.Name))
 			continue
 		}
-		have, err := t.ipt.List(table, c.Name)
-		if err != nil {
-			return nil, fmt.Errorf("reading the rules for %s: %w", t.fam, err)
-		}
-		differ(c.Name, spelled(c), read(c.Name, have))
+		differ(c.Name, spelled(c), have[c.Name])
 	}
 	return all, nil
 }
@@ -150,16 +150,38 @@ func spelled(c Chain) []string {
 	return all
 }
 
-// read are the rules of a chain that iptables -S gave, in the one spelling:
-// which words are quoted is not the same in all releases.
-func read(chain string, lines []string) []string {
-	var all []string
-	for _, l := range lines {
-		if rule, ok := strings.CutPrefix(l, "-A "+chain+" "); ok {
-			all = append(all, joined(parted(rule)))
+// fewChains are read one by one; of more, as block lists without sets need, all
+// are read at once.
+const fewChains = 6
+
+// rules reads the rules of chains, in the one spelling: which words are quoted
+// is not the same in all releases.
+func (w *xtWay) rules(ctx context.Context, t tools, chains []string) (map[string][]string, error) {
+	var lines []string
+	if len(chains) > fewChains {
+		out, err := w.f.run(ctx, "", strings.TrimSuffix(t.restore, "restore")+"save", "-t", table)
+		if err != nil {
+			return nil, err
+		}
+		lines = strings.Split(out, "\n")
+	} else {
+		for _, c := range chains {
+			some, err := t.ipt.List(table, c)
+			if err != nil {
+				return nil, err
+			}
+			lines = append(lines, some...)
 		}
 	}
-	return all
+	all := map[string][]string{}
+	for _, l := range lines {
+		rule, ok := strings.CutPrefix(l, "-A ")
+		chain, rule, _ := strings.Cut(rule, " ")
+		if ok && strings.HasPrefix(chain, chainMark) {
+			all[chain] = append(all[chain], joined(parted(rule)))
+		}
+	}
+	return all, nil
 }
 
 // difference lists what is missing (-) and what is too much (+), in the order
