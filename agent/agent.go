@@ -71,6 +71,9 @@ type Agent struct {
 	events   *eventlog.Log // nil without the lock
 	engines  engineErrors  // guarded by eventsMu too
 
+	wall      *wall
+	wallError string // what is wrong with the firewall; guarded by mu
+
 	wake      chan struct{} // of one: the loop has something to look at
 	rewatch   chan struct{} // of one: the folder of bundles may be another
 	remetrics chan struct{} // of one: where metrics are served may be another
@@ -85,6 +88,7 @@ func (a *Agent) Open() error {
 	a.rewatch = make(chan struct{}, 1)
 	a.remetrics = make(chan struct{}, 1)
 	a.last = map[int]*run{}
+	a.wall = a.newWall()
 	a.loadSettings()
 	return a.loadRecords()
 }

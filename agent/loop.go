@@ -38,6 +38,7 @@ func (a *Agent) live(ctx context.Context, socket string, ready func()) error {
 	group.Go(func() error { return a.watchSettings(ctx) })
 	group.Go(func() error { return a.watchImports(ctx) })
 	group.Go(func() error { return a.serveMetrics(ctx) })
+	group.Go(func() error { return a.watchFirewall(ctx) })
 	group.Go(func() error { return a.loop(ctx) })
 	if ready != nil {
 		ready()

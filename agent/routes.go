@@ -52,6 +52,12 @@ func Routes() []Route {
 		{post, "/v1/enroll", true, "trust a repository and keep its bases, for root alone: checks {\"source\", \"root\" or \"fingerprint\", \"bases\", \"replace\"}, then runs task 6 from there", (*Agent).postEnroll},
 		{get, "/v1/licence", false, "the agent's ID, whether a licence is asked for, and those that were added", (*Agent).getLicence},
 		{post, "/v1/licence", true, "add a licence, checked offline", (*Agent).postLicence},
+		{get, "/v1/firewall", true, "the firewall: what is in force, why, and the rules with their counters; ?counters=0 leaves these out", (*Agent).getFirewall},
+		{post, "/v1/firewall/apply", true, "put the rules of the settings in force, or say what that would do", (*Agent).postFirewallApply},
+		{post, "/v1/firewall/confirm", true, "keep the rules that are on trial", (*Agent).postFirewallConfirm},
+		{post, "/v1/firewall/snapshot", true, "put the rules in force aside, under a name", (*Agent).postFirewallSnapshot},
+		{post, "/v1/firewall/restore", true, "set right what others changed; with a name, go back to that snapshot", (*Agent).postFirewallRestore},
+		{post, "/v1/firewall/off", true, "take Freshet's rules away until they are applied again", (*Agent).postFirewallOff},
 		{get, "/v1/support", false, "all of this and more in one answer, without secrets, for whoever helps", (*Agent).getSupport},
 		{get, "/v1/settings", false, "the settings in force, without secrets", (*Agent).getSettings},
 	}
@@ -134,6 +140,10 @@ func (r Route) deed() string {
 		return "enrolling"
 	case "/v1/licence":
 		return "adding a licence"
+	case "/v1/firewall":
+		return "reading the firewall"
+	case "/v1/firewall/apply", "/v1/firewall/confirm", "/v1/firewall/snapshot", "/v1/firewall/restore", "/v1/firewall/off":
+		return "changing the firewall"
 	}
 	return "this request"
 }

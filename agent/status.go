@@ -55,6 +55,7 @@ func (a *Agent) status() (api.Status, error) {
 	st.Supervisor = a.supervised()
 	// What it cannot say of the licence keeps nobody from the rest.
 	st.Licence, _ = licenceOf(u)
+	st.Firewall = a.firewallStatus()
 	return st, nil
 }
 

@@ -163,6 +163,7 @@ func (a *Agent) exclusively(ctx context.Context, name string, work func(context.
 	a.run, a.seen = nil, nil
 	a.mu.Unlock()
 	a.nudge()
+	signal(a.wall.again)
 	return err
 }
 
@@ -273,6 +274,7 @@ func (a *Agent) finish(r *run, f finished) {
 	r.finish(f.result)
 	close(r.done)
 	a.nudge()
+	signal(a.wall.again) // a block list, or the mechanism, may be another
 	// An update needs memory that an idle agent does not.
 	debug.FreeOSMemory()
 }

@@ -100,6 +100,7 @@ func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 	a.nudge()
 	signal(a.rewatch)
 	signal(a.remetrics)
+	signal(a.wall.again)
 }
 
 // relog has the log follow the settings.

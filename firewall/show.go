@@ -27,6 +27,8 @@ type Shown struct {
 	Place    []string // where the jumps stand, as "IPv4 INPUT 1 of 3"
 	Counters []Counted
 	Diff     []string // what others did
+
+	Snapshots []string
 }
 
 // Look reads how the firewall stands. It changes nothing, and waits for no
@@ -40,7 +42,7 @@ func (f *Firewall) Look(ctx context.Context, counters bool) (Shown, error) {
 	if err != nil {
 		return s, err
 	}
-	s.State = st
+	s.State, s.Snapshots = st, f.Snapshots()
 	s.Host, err = f.detect(ctx)
 	if st.Wanted() == 0 {
 		return s, err
@@ -70,6 +72,19 @@ func (f *Firewall) Look(ctx context.Context, counters bool) (Shown, error) {
 	}
 	return s, err
 }
+
+// Used says whether this host ever had rules of Freshet's.
+func (f *Firewall) Used() bool {
+	_, err := os.Stat(f.statePath())
+	return err == nil
+}
+
+// State reads the state alone.
+func (f *Firewall) State() (State, error) { return f.load() }
+
+// CameBack says whether what is wanted was refused, or not confirmed in time,
+// and so is not applied again by itself.
+func (f *Firewall) CameBack(st State, w Want) bool { return st.Returned == w.hash() }
 
 func (w *xtWay) counters(b build) ([]Counted, []string, error) {
 	var all []Counted

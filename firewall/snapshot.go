@@ -38,30 +38,30 @@ func (f *Firewall) Snapshots() []string {
 
 // Snapshot puts the set in force aside under a name, in place of one that has
 // it.
-func (f *Firewall) Snapshot(ctx context.Context, name string) error {
+func (f *Firewall) Snapshot(ctx context.Context, name string) (int, error) {
 	if err := CheckName(name); err != nil {
-		return err
+		return 0, err
 	}
 	st, end, err := f.begin(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer end()
 	if st.Current == 0 {
-		return errors.New("no rules are in force that could be put aside")
+		return 0, errors.New("no rules are in force that could be put aside")
 	}
 	all := f.Snapshots()
 	if len(all) >= maxSnapshots && !slices.Contains(all, name) {
-		return fmt.Errorf("there are %d snapshots: remove one from %s", len(all), filepath.Join(f.Dir, "snapshots"))
+		return 0, fmt.Errorf("there are %d snapshots: remove one from %s", len(all), filepath.Join(f.Dir, "snapshots"))
 	}
 	b, err := f.build(st.Current)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := f.Disk.MkdirAll(filepath.Join(f.Dir, "snapshots"), 0o700); err != nil {
-		return err
+		return 0, err
 	}
-	return f.write(f.snapshotPath(name), b.set)
+	return b.set.Number, f.write(f.snapshotPath(name), b.set)
 }
 
 // Return goes back to a snapshot; "" is the set before the one in force. It

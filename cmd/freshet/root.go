@@ -72,7 +72,7 @@ func rootCommand(o *options) *cobra.Command {
 	root.AddCommand(
 		agentCommand(o), superviseCommand(o), enrollCommand(o), updateCommand(o), importCommand(o), statusCommand(o), basesCommand(o),
 		modulesCommand(o), generationsCommand(o), rollbackCommand(o), eventsCommand(o),
-		taskCommand(o), licenceCommand(o), settingsCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
+		taskCommand(o), licenceCommand(o), settingsCommand(o), firewallCommand(o), supportCommand(o), serviceCommand(o), versionCommand(o),
 	)
 	root.AddCommand(extraCommands()...)
 	root.SetVersionTemplate(versionLine(api.Version{Version: version, Go: goruntime.Version()}))

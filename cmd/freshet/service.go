@@ -49,8 +49,15 @@ after adding one. Where a package brought the unit, install only enables it.`,
 			if err != nil {
 				return err
 			}
+			boot, err := renderBootUnit(o)
+			if err != nil {
+				return err
+			}
 			if dry {
 				fmt.Fprint(cmd.OutOrStdout(), text)
+				if boot != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "\n# %s\n%s", bootUnitPath, boot)
+				}
 				return nil
 			}
 			s, err := systemdService(text, true)
@@ -64,6 +71,9 @@ after adding one. Where a package brought the unit, install only enables it.`,
 				}
 			}
 			where, err := installService(cmd.Context(), s, text)
+			if err == nil {
+				err = installBootUnit(cmd.Context(), boot)
+			}
 			if err != nil {
 				return err
 			}
@@ -138,7 +148,7 @@ func uninstallService(s service.Service) error {
 			return err
 		}
 	}
-	return s.Uninstall()
+	return errors.Join(s.Uninstall(), removeBootUnit(context.Background()))
 }
 
 func systemctl(ctx context.Context, args ...string) error {

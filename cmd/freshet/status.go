@@ -156,6 +156,7 @@ func printStatus(w io.Writer, st api.Status) {
 		fmt.Fprintf(t, "signed:\t%s (%s)\n", stamp(st.SignedAt), ago(st.Now, st.SignedAt))
 	}
 	printLicenceStatus(t, st)
+	printFirewallStatus(t, st)
 	t.Flush()
 }
 

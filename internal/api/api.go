@@ -43,6 +43,9 @@ type Status struct {
 
 	Supervisor *Supervisor `json:"supervisor,omitempty"` // nil: none runs
 
+	// Firewall is nil where it is not wanted.
+	Firewall *FirewallStatus `json:"firewall,omitempty"`
+
 	// Engines is what engines failed at since the last update began. It is
 	// known to a running agent alone.
 	Engines []EngineError `json:"engine_errors,omitempty"`

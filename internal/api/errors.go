@@ -34,6 +34,11 @@ const (
 	Stopping         Code = "stopping"
 	Internal         Code = "internal"
 
+	NoFirewall     Code = "no_firewall"
+	LockOut        Code = "lock_out"
+	NoSnapshot     Code = "no_snapshot"
+	FirewallFailed Code = "firewall_failed"
+
 	RunFailed Code = "failed"
 
 	// These do not travel: the command itself says them.
@@ -87,6 +92,10 @@ var Meanings = []Meaning{
 	{SettingsInvalid, http.StatusUnprocessableEntity, ExitFailed, "mend the file and try again"},
 	{Stopping, http.StatusServiceUnavailable, ExitFailed, "the agent is stopping; try again when it is back"},
 	{Internal, http.StatusInternalServerError, ExitFailed, "see freshet events and the agent's log"},
+	{NoFirewall, http.StatusConflict, ExitFailed, "it needs root, and iptables; everything else works without"},
+	{LockOut, http.StatusConflict, ExitFailed, "add a rule that passes it, or say --force; --confirm-within 60s takes it back by itself"},
+	{NoSnapshot, http.StatusNotFound, ExitFailed, "freshet firewall show names them"},
+	{FirewallFailed, http.StatusBadGateway, ExitFailed, "the rules of before are in force; see freshet firewall show"},
 	{RunFailed, http.StatusBadGateway, ExitFailed, "the installed bases stay in use; see freshet events"},
 	{RunPartly, 0, ExitPartly, "see freshet events for the bases that failed"},
 	{RunStopped, 0, ExitFailed, "the next run goes on from what was fetched"},

@@ -1,7 +1,9 @@
 package settings_test
 
 import (
+	"encoding"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -78,7 +80,11 @@ func keys(of reflect.Type, at string) map[string]bool {
 	found := map[string]bool{}
 	for i := range of.NumField() {
 		f := of.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		name, how, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if how == "inline" && f.Type.Kind() == reflect.Struct {
+			maps.Copy(found, keys(f.Type, at))
+			continue
+		}
 		if name == "" { // names of the operator's own
 			continue
 		}
@@ -87,7 +93,8 @@ func keys(of reflect.Type, at string) map[string]bool {
 		if inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
-		if inner.Kind() == reflect.Struct {
+		text := reflect.TypeFor[encoding.TextMarshaler]() // such a value is one word
+		if inner.Kind() == reflect.Struct && !inner.Implements(text) {
 			for k := range keys(inner, at+name+".") {
 				found[k] = true
 			}

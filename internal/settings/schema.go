@@ -40,8 +40,9 @@ func (d *decoder) settings(doc *yaml.Node) *Settings {
 				s.Bases = append(s.Bases, b)
 			})
 		},
-		"update": func(n *yaml.Node) { d.update(n, &s.Update) },
-		"import": func(n *yaml.Node) { s.Import = d.imports(n) },
+		"update":   func(n *yaml.Node) { d.update(n, &s.Update) },
+		"import":   func(n *yaml.Node) { s.Import = d.imports(n) },
+		"firewall": func(n *yaml.Node) { s.Firewall = d.firewall(n) },
 		"log": func(n *yaml.Node) {
 			d.mapping(n, "log", fields{
 				"to":    d.str(&s.Log.To, "log.to", logTo),

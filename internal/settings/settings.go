@@ -27,6 +27,9 @@ type Settings struct {
 	Disk    Disk     `yaml:"disk" json:"disk"`
 	Metrics *Metrics `yaml:"metrics,omitempty" json:"metrics,omitempty"` // nil: none
 	Support string   `yaml:"support,omitempty" json:"support,omitempty"` // shown to operators
+
+	// Firewall is nil where the host's rules are not touched.
+	Firewall *Firewall `yaml:"firewall,omitempty" json:"firewall,omitempty"`
 }
 
 // Source is a place to get the repository from.
