@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/freshet/freshet/internal/api"
 )
 
@@ -58,11 +60,29 @@ func Listen(socket string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", socket, err)
 	}
-	if err := os.Chmod(socket, 0o666); err != nil {
+	if err := openToAll(socket); err != nil {
 		ln.Close()
 		return nil, fmt.Errorf("listening on %s: %w", socket, err)
 	}
 	return ln, nil
+}
+
+// openToAll lets every user connect to the socket, and changes nothing that
+// has come to its place.
+func openToAll(socket string) error {
+	fd, err := unix.Open(socket, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != os.Geteuid() {
+		return errors.New("something else has come to its place")
+	}
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o666)
 }
 
 // serve answers requests on ln until ctx ends.

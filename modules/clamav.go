@@ -35,6 +35,7 @@ type ClamAV struct {
 	mu      sync.Mutex      // guards what follows
 	excused map[string]bool // samples that clamd judged wrongly before the switch
 	ran     bool            // clamd gave verdicts before the switch
+	silent  error           // why it did not
 	took    string          // the marker that it detected
 }
 
@@ -165,6 +166,9 @@ func (c *ClamAV) detects(ctx context.Context, m marker) (bool, error) {
 // Check asks for verdicts on the samples, and on the marker of what clamd has
 // taken.
 func (c *ClamAV) Check(ctx context.Context, _ Version) error {
+	if err := c.silentBefore(); err != nil {
+		return err
+	}
 	if m := c.marker(); c.hasTaken(m) {
 		has, err := c.detects(ctx, m)
 		if err != nil {
@@ -224,7 +228,7 @@ func (c *ClamAV) before(ctx context.Context) {
 	wrong, err := c.verdicts(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ran = err == nil
+	c.ran, c.silent = err == nil, err
 	c.excused = map[string]bool{}
 	for name := range wrong {
 		c.excused[name] = true
@@ -237,6 +241,12 @@ func (c *ClamAV) ranBefore() bool {
 	return c.ran
 }
 
+func (c *ClamAV) silentBefore() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.silent
+}
+
 func (c *ClamAV) hasTaken(m marker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -245,7 +255,7 @@ func (c *ClamAV) hasTaken(m marker) bool {
 
 func (c *ClamAV) confirmed(m marker) error {
 	c.mu.Lock()
-	c.took = m.Now
+	c.took, c.silent = m.Now, nil
 	c.mu.Unlock()
 	return c.settle(m)
 }

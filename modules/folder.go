@@ -26,10 +26,9 @@ const (
 	folderMode = 0o755
 )
 
-// openFolder opens a folder by the path that the operator set, through
-// symbolic links if there are any.
+// openFolder opens a folder by the path that the operator set, see chase.
 func openFolder(path string) (*folder, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	f, err := chase(path)
 	if err != nil {
 		return nil, err
 	}

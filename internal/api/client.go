@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -23,7 +24,8 @@ type Client struct {
 }
 
 // Dial gives a client for the agent that listens on socket. It does not
-// connect yet.
+// connect yet. Who listens must be root or the caller: anyone else has taken
+// the socket's place.
 func Dial(socket string) *Client {
 	d := net.Dialer{Timeout: 5 * time.Second}
 	return &Client{HTTP: &http.Client{Transport: &http.Transport{
@@ -31,6 +33,10 @@ func Dial(socket string) *Client {
 			conn, err := d.DialContext(ctx, "unix", socket)
 			if err != nil {
 				return nil, &unreachable{socket, err}
+			}
+			if peer, known := CallerOf(Peer(ctx, conn)); known && peer.UID != 0 && peer.UID != os.Geteuid() {
+				conn.Close()
+				return nil, &unreachable{socket, fmt.Errorf("user %d listens there, who is neither root nor you", peer.UID)}
 			}
 			return conn, nil
 		},

@@ -41,8 +41,8 @@ var (
 	// ErrAbsent says that nobody listens.
 	ErrAbsent = errors.New("clamd is not running")
 
-	// ErrNoVerdict says that clamd ended the connection without a word, as one
-	// without an engine does.
+	// ErrNoVerdict says that clamd answers, and says nothing of what it was
+	// given to scan, as one without an engine does.
 	ErrNoVerdict = errors.New("clamd gives no verdict")
 )
 
@@ -109,7 +109,7 @@ func parseVerdict(answer string) (Verdict, error) {
 	name, found := strings.CutSuffix(said, " FOUND")
 	odd := strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
 	if !ok || !found || name == "" || len(name) > maxName || odd {
-		return Verdict{}, fmt.Errorf("clamd gives no verdict but %s", quote(answer))
+		return Verdict{}, fmt.Errorf("%w but %s", ErrNoVerdict, quote(answer))
 	}
 	return Verdict{Found: name}, nil
 }

@@ -119,6 +119,9 @@ func TestAnswersThatAreNoVerdictAreErrors(t *testing.T) {
 			if err == nil {
 				t.Fatalf("verdict %+v", v)
 			}
+			if whole := strings.HasSuffix(answer, "\x00"); errors.Is(err, clamd.ErrNoVerdict) != whole {
+				t.Errorf("error %v", err)
+			}
 			if strings.ContainsAny(err.Error(), "\x1b\x00") || len(err.Error()) > 1000 {
 				t.Errorf("the error is not fit to be shown: %q", err)
 			}
