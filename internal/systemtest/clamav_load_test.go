@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ func TestClamAVIsUpdatedWhileItScans(t *testing.T) {
 	e := s.endpointFor(p, "hashes", "")
 	e.update(api.Updated)
 	compareLoads(t, load{
-		clamd: s.client, detected: func(version int) bool {
+		clamd: s.client, mine: commandHas(s.dir, e.dir), detected: func(version int) bool {
 			return s.finds(fmt.Sprintf("version %d", version)) == fmt.Sprintf("Test.Version.%d", version)
 		},
 		plain: func() { s.plainReload(signatures(2, loadSignatures)) },
@@ -63,6 +64,7 @@ func (s *scanner) plainReload(list string) {
 // versions 2 and 3.
 type load struct {
 	clamd          clamd.Client
+	mine           func(proc string) bool // whether a process, by its folder in /proc, has to do with it
 	detected       func(version int) bool
 	plain, freshet func()
 }
@@ -77,7 +79,7 @@ func compareLoads(t *testing.T, l load) {
 		update func()
 	}{{"nothing is updated", func() { waitFor(t, 15*time.Second) }}, {"plain RELOAD", l.plain}, {"Freshet", l.freshet}} {
 		c := l.clients()
-		watch := watchMemory()
+		watch := watchMemory(l.mine)
 		began := time.Now()
 		way.update()
 		if i > 0 {
@@ -169,7 +171,7 @@ func (c *clients) stop() (scans int, longest time.Duration, bad []string) {
 // watchMemory looks at the programs of ClamAV and Freshet ten times a second,
 // until what it gives is called: the most that each took in bytes, and all at
 // one time.
-func watchMemory() func() map[string]int64 {
+func watchMemory(mine func(string) bool) func() map[string]int64 {
 	most := map[string]int64{}
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -178,7 +180,7 @@ func watchMemory() func() map[string]int64 {
 		defer tick.Stop()
 		for {
 			var all int64
-			for name, n := range resident("clamd", "clamscan", "freshet") {
+			for name, n := range resident(mine, "clamd", "clamscan", "freshet") {
 				most[name] = max(most[name], n)
 				all += n
 			}
@@ -197,15 +199,23 @@ func watchMemory() func() map[string]int64 {
 	}
 }
 
+// commandHas says of processes whether their command line has one of words.
+func commandHas(words ...string) func(proc string) bool {
+	return func(proc string) bool {
+		line, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(string(line), w) })
+	}
+}
+
 // resident sums the resident memory of the processes of these names, in bytes.
-func resident(names ...string) map[string]int64 {
+func resident(mine func(string) bool, names ...string) map[string]int64 {
 	sum := map[string]int64{}
 	all, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, path := range all {
 		comm, _ := os.ReadFile(path)
 		name := strings.TrimSpace(string(comm))
 		for _, wanted := range names {
-			if name != wanted {
+			if name != wanted || !mine(filepath.Dir(path)) {
 				continue
 			}
 			statm, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "statm"))

@@ -48,6 +48,42 @@ func debian(t *testing.T) string {
 	return done
 }
 
+// debianWith is the same with packages installed, kept beside it.
+func debianWith(t *testing.T, name string, packages ...string) string {
+	t.Helper()
+	base := debian(t)
+	done := base + "-" + name
+	if _, err := os.Stat(done); err == nil {
+		return done
+	}
+	part := done + ".part"
+	if err := os.RemoveAll(part); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, "cp", "-a", "--reflink=auto", base, part)
+	// A service that its package starts would run on the host.
+	write(t, filepath.Join(part, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n")
+	sh(t, "chmod", "755", filepath.Join(part, "usr/sbin/policy-rc.d"))
+	get := []string{part, "apt-get", "-q", "-y", "--no-install-recommends"}
+	for _, proxy := range aptProxy() {
+		get = append(get, "-o", "Acquire::http::Proxy="+strings.TrimPrefix(proxy, "http_proxy="))
+	}
+	for _, args := range [][]string{{"update"}, append([]string{"install"}, packages...)} {
+		c := exec.Command("chroot", append(get, args...)...)
+		c.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}
+		if out, err := c.CombinedOutput(); err != nil {
+			missing(t, "packages for a Debian system: apt-get: %v\n%s", err, tail(string(out)))
+		}
+	}
+	if err := os.Remove(filepath.Join(part, "usr/sbin/policy-rc.d")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(part, done); err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
 // debianMirror is the first mirror of Debian itself that apt uses here.
 func debianMirror() string {
 	files, _ := filepath.Glob("/etc/apt/sources.list.d/*")

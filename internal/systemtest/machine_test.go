@@ -33,7 +33,12 @@ func boot(t *testing.T, args ...string) *machine {
 	needsRoot(t)
 	needsProgram(t, "systemd-nspawn", "systemd-container")
 	needsProgram(t, "nsenter", "util-linux")
-	base := debian(t)
+	return bootCopy(t, debian(t), args...)
+}
+
+// bootCopy starts a fresh copy of the system in a folder.
+func bootCopy(t *testing.T, base string, args ...string) *machine {
+	t.Helper()
 	m := &machine{t: t, root: filepath.Join(folder(t), "root"), name: fmt.Sprintf("fr%d", os.Getpid()), args: args, whole: t}
 	sh(t, "cp", "-a", "--reflink=auto", base, m.root)
 	m.up()
