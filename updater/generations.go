@@ -123,7 +123,7 @@ func (u *Updater) leftBehindBy(left, back rollback.Generation) []rollback.Withdr
 	var gone []rollback.Withdrawn
 	for _, name := range left.Changed(back) {
 		if left.Bases[name].Version > back.Bases[name].Version {
-			gone = append(gone, rollback.Withdrawn{Base: name, Version: left.Bases[name].Version, At: at, Reason: "rolled back by an operator", ByHand: true})
+			gone = append(gone, rollback.Withdrawn{Base: name, Version: left.Bases[name].Version, Keys: left.Bases[name].Keys, At: at, Reason: "rolled back by an operator", ByHand: true})
 		}
 	}
 	for _, name := range left.ChangedModules(back) {

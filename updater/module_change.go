@@ -48,11 +48,14 @@ func (u *Updater) InstallModule(ctx context.Context, name, version string, progr
 		return "", "", err
 	}
 	r.phase(PhaseRefresh, "")
-	v, err := u.modulesOnOffer(ctx)
+	v, unasked, err := u.modulesOnOffer(ctx)
 	if err != nil {
 		return "", "", err
 	}
 	j, err := v.pick(name, version)
+	if err != nil && unasked != nil {
+		return "", "", unasked
+	}
 	if err != nil {
 		return "", "", err
 	}
@@ -64,26 +67,24 @@ func (u *Updater) InstallModule(ctx context.Context, name, version string, progr
 	return j.installed.Version, j.manifest.Version, u.switchModules(map[string]*moduleJob{name: j}, "by hand")
 }
 
-// modulesOnOffer asks the sources. Where none can be reached, what was fetched
-// before can be installed all the same.
-func (u *Updater) modulesOnOffer(ctx context.Context) (*moduleView, error) {
+// modulesOnOffer asks the sources. Where none can be asked, unasked says why, and
+// what was fetched before can be installed all the same.
+func (u *Updater) modulesOnOffer(ctx context.Context) (v *moduleView, unasked, err error) {
 	o, err := u.refresh(ctx)
 	if err == nil {
 		u.signed = o.view.SignedAt()
-		var v *moduleView
 		if v, err = u.surveyModules(ctx, o); err == nil {
-			return v, u.noteAvailable(v)
+			return v, nil, u.noteAvailable(v)
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
 	v, stored := u.fetchedBefore(ctx)
-	if stored != nil || len(v.jobs) == 0 {
-		return nil, err
+	if stored != nil {
+		return nil, nil, err
 	}
-	u.notes = append(u.notes, fmt.Sprintf("the sources were not asked: %v", err))
-	return v, nil
+	return v, err, nil
 }
 
 // fetchedBefore are the available releases that lie whole in their slots.
@@ -144,7 +145,10 @@ func (v *moduleView) pick(name, version string) (*moduleJob, error) {
 // to the good release, else to the release before the good one, which needs no
 // trial. The release left is held back until a newer one comes or
 // [Updater.ReleaseModule] is called.
-func (u *Updater) RollBackModule(_ context.Context, name string) (from, to string, err error) {
+func (u *Updater) RollBackModule(ctx context.Context, name string) (from, to string, err error) {
+	if _, err := u.Start(ctx); err != nil {
+		return "", "", err
+	}
 	_, err = u.change(func(st rollback.State) (rollback.State, error) {
 		good, trial, ofModules, err := u.trialOf(st)
 		if err != nil {

@@ -33,7 +33,7 @@ func (u *Updater) fetchModule(ctx context.Context, o *offer, j *moduleJob, r *re
 		return err
 	}
 	if u.checkSlot(ctx, m) == nil {
-		return nil
+		return u.dropModuleParts(m) // a run that was killed may have left them
 	}
 	if err := u.roomForModule(m); err != nil {
 		return err
@@ -206,6 +206,9 @@ func (u *Updater) syncSlots(names []string) error {
 func (u *Updater) roomForModule(m *modules.Manifest) error {
 	need, free := m.Image.Size+m.Full.Size, freeBytes(u.Dir)
 	u.need, u.full = need, false
+	if used := diskUsage(u.Dir); u.Ceiling > 0 && used+need > u.Ceiling {
+		return fmt.Errorf("the disk ceiling of %d bytes: %s takes %d, and %d more are needed: raise disk.ceiling in the settings", u.Ceiling, u.Dir, used, need)
+	}
 	if need+reserve <= free {
 		return nil
 	}

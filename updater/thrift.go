@@ -92,6 +92,9 @@ func (u *Updater) dropStale(s *survey) {
 		}
 	}
 	for _, m := range u.availableManifests() {
+		if _, err := os.Lstat(u.slotDir(m.Name, m.Dir())); err == nil {
+			continue
+		}
 		for _, b := range moduleBlobs(m) {
 			offered[b.SHA256.String()+".part"] = true
 		}
