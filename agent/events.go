@@ -2,9 +2,12 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/eventlog"
 )
@@ -45,12 +48,19 @@ func (a *Agent) emit(code event.Code, fields map[string]string) {
 	defer a.eventsMu.Unlock()
 	now := a.Clock.Now()
 	a.engines.note(now, code, fields)
-	if a.events == nil {
+	if a.events == nil || code == event.WithoutSource && a.saidLast(code) {
 		return
 	}
 	if _, err := a.events.Append(event.New(now, code, fields)); err != nil {
 		a.warn("an event was not kept", err)
 	}
+}
+
+// saidLast says whether code was the last word on updates: it is not repeated
+// each hour. The caller holds a.eventsMu.
+func (a *Agent) saidLast(code event.Code) bool {
+	e, ok := a.events.Last(event.WithoutSource, event.NothingNew, event.UpdateStarted, event.SettingsLoaded)
+	return ok && e.Code == code
 }
 
 // lastState is the code of the state of the bases that was told last, by this
@@ -80,10 +90,29 @@ func (a *Agent) eventLog() *eventlog.Log {
 	return a.events
 }
 
-// follow calls each with the events at or after t and those to come, until ctx
-// or the agent ends.
-func (a *Agent) follow(ctx context.Context, t time.Time, each func(event.Event) error) error {
-	var seq int64
+// beforeLast is the number of the event before the newest ones, of which there
+// are as many as text says; "" is all.
+func (a *Agent) beforeLast(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, &api.Error{Code: api.BadRequest, Text: fmt.Sprintf("last %q is no number of events", text)}
+	}
+	events, err := a.eventsSince(time.Time{})
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	if n == 0 {
+		return events[len(events)-1].Seq, nil
+	}
+	return events[max(0, len(events)-n)].Seq - 1, nil
+}
+
+// follow calls each with the events above number seq, at or after t, and those
+// to come, until ctx or the agent ends.
+func (a *Agent) follow(ctx context.Context, seq int64, t time.Time, each func(event.Event) error) error {
 	for l := a.eventLog(); l != nil && ctx.Err() == nil; l = a.eventLog() {
 		err := l.Follow(ctx, seq, func(e event.Event) error {
 			seq = e.Seq

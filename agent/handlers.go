@@ -168,8 +168,12 @@ func (a *Agent) followEvents(w http.ResponseWriter, req *http.Request, since tim
 	if a.eventLog() == nil {
 		return &api.Error{Code: api.NotRunning, Text: "no agent runs whose events could be followed"}
 	}
+	after, err := a.beforeLast(req.URL.Query().Get("last"))
+	if err != nil {
+		return err
+	}
 	s := api.NewStream(w)
-	return a.follow(req.Context(), since, func(e event.Event) error { return s.Send(e) })
+	return a.follow(req.Context(), after, since, func(e event.Event) error { return s.Send(e) })
 }
 
 func (a *Agent) getPlan(w http.ResponseWriter, req *http.Request) error {

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,9 +20,9 @@ import (
 const (
 	maxFolder    = 1000     // entries of a folder that are looked at
 	maxBundles   = 100      // bundles taken notice of in one look
-	maxSeen      = 10_000   // timestamps remembered
+	maxSeen      = 10_000   // bundles remembered
 	maxTimestamp = 16 << 10 // bytes
-	busyAgain    = 5 * time.Second
+	busyAgain    = 2 * time.Second
 	watchAgain   = time.Minute
 )
 
@@ -31,7 +33,7 @@ var looks = [...]time.Duration{300 * time.Millisecond, time.Second, 4 * time.Sec
 // watchImports imports what appears in the folder of the settings, until ctx
 // ends. Nothing there is executed, and nothing but bundles is read.
 func (a *Agent) watchImports(ctx context.Context) error {
-	seen := map[[sha256.Size]byte]bool{}
+	seen := &looked{imported: map[[sha256.Size]byte]bool{}, growing: map[string]growth{}}
 	told := ""
 	for ctx.Err() == nil {
 		dir := a.importFolder()
@@ -66,7 +68,7 @@ func (a *Agent) importFolder() string {
 }
 
 // watchFolder watches dir until it is no longer the one to watch.
-func (a *Agent) watchFolder(ctx context.Context, dir string, seen map[[sha256.Size]byte]bool) error {
+func (a *Agent) watchFolder(ctx context.Context, dir string, seen *looked) error {
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		return err
@@ -114,32 +116,108 @@ func (a *Agent) watchFolder(ctx context.Context, dir string, seen map[[sha256.Si
 	}
 }
 
-// importNew starts an import of the first bundle under dir whose timestamp was
-// not seen. busy says to look again soon, for it or for others.
-func (a *Agent) importNew(ctx context.Context, dir string, seen map[[sha256.Size]byte]bool) (busy bool) {
+// importNew starts an import of the first bundle under dir that was not seen and
+// that nobody writes to any more. busy says to look again soon, for it or for others.
+func (a *Agent) importNew(ctx context.Context, dir string, seen *looked) (busy bool) {
+	waits := false // something may be growing
 	for _, path := range bundlesIn(dir) {
 		data, err := source.Local(path, nil).Fetch(ctx, "metadata/timestamp.json", maxTimestamp)
 		if err != nil {
 			continue // no bundle, or not yet
 		}
-		sum := sha256.Sum256(data)
-		if seen[sum] {
+		now := extentOf(path)
+		sum := now.with(data)
+		if seen.imported[sum] {
+			continue
+		}
+		if !seen.quiet(path, now) {
+			waits = true
 			continue
 		}
 		_, err = a.importFrom(path)
 		if err != nil && api.CodeOf(err) == api.Busy {
 			return true
 		}
-		if len(seen) >= maxSeen {
-			clear(seen)
+		if len(seen.imported) >= maxSeen {
+			clear(seen.imported)
 		}
-		seen[sum] = true
+		seen.imported[sum] = true
 		if err == nil {
 			return true // others wait for its end
 		}
 		a.emit(event.ImportFailed, map[string]string{"path": path, "error": err.Error()})
 	}
-	return false
+	return waits
+}
+
+// looked is what is remembered of the bundles that were found.
+type looked struct {
+	imported map[[sha256.Size]byte]bool
+	growing  map[string]growth // by path
+}
+
+// growth is what a bundle had grown to when it was first found so.
+type growth struct {
+	extent
+	at time.Time
+}
+
+// quietFor is how long nobody has written to a bundle that is taken for whole.
+const quietFor = 1500 * time.Millisecond
+
+// quiet says whether a bundle has been as it is now for a while.
+func (l *looked) quiet(path string, now extent) bool {
+	g, ok := l.growing[path]
+	if !ok || g.extent != now {
+		if len(l.growing) >= maxSeen {
+			clear(l.growing)
+		}
+		l.growing[path] = growth{now, time.Now()}
+		return false
+	}
+	return time.Since(g.at) >= quietFor
+}
+
+// extent is what a bundle has grown to. Two looks that find the same say that
+// nobody writes to it any more.
+type extent struct {
+	files, bytes int64
+	newest       int64 // time of modification, ns
+}
+
+// with names a bundle by its timestamp and its extent, wherever it lies: one
+// that was found half copied and failed is another when it is whole.
+func (e extent) with(timestamp []byte) [sha256.Size]byte {
+	data := binary.BigEndian.AppendUint64(nil, uint64(e.files))
+	data = binary.BigEndian.AppendUint64(data, uint64(e.bytes))
+	return sha256.Sum256(append(data, timestamp...))
+}
+
+// maxExtent bounds how many files of a bundle are counted.
+const maxExtent = 100_000
+
+func extentOf(path string) extent {
+	var e extent
+	count := func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || e.files >= maxExtent {
+			return fs.SkipAll
+		}
+		st, err := d.Info()
+		if err == nil && st.Mode().IsRegular() {
+			e.files++
+			e.bytes += st.Size()
+			e.newest = max(e.newest, st.ModTime().UnixNano())
+		}
+		return nil
+	}
+	if isZip(path) {
+		filepath.WalkDir(path, count)
+		return e
+	}
+	for _, part := range []string{"metadata", "targets", "blobs"} {
+		filepath.WalkDir(filepath.Join(path, part), count)
+	}
+	return e
 }
 
 // bundlesIn lists what may be a bundle: dir itself, the folders and archives in

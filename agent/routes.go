@@ -38,7 +38,7 @@ func Routes() []Route {
 		{post, "/v1/modules/{name}/release", true, "allow what is held back of a module again", (*Agent).postModuleRelease},
 		{get, "/v1/generations", false, "the generations kept, newest first", (*Agent).getGenerations},
 		{post, "/v1/rollback", true, "go back to what {\"generation\"} holds, or the one before", (*Agent).postGoBack},
-		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come, one a line", (*Agent).getEvents},
+		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come too, one a line, from the ?last=N before them on", (*Agent).getEvents},
 		{get, "/v1/plan", true, "what an update would do; fetches metadata alone", (*Agent).getPlan},
 		{get, "/v1/tasks", false, "all tasks", (*Agent).getTasks},
 		{post, "/v1/tasks", true, "make a task: name, type (update or verify), and what PATCH sets", (*Agent).postTask},

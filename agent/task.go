@@ -108,7 +108,7 @@ func (a *Agent) work(def definition, r *run, why, path string) func(context.Cont
 		return func(ctx context.Context) finished { return a.repair(ctx, u, names, r) }
 	case ready != nil:
 		return func(ctx context.Context) finished {
-			out := a.refuse(ready)
+			out := a.refuse(ready, len(f.sources) > 0)
 			a.endEnrolment(ctx, enrol, &out.result)
 			return out
 		}
@@ -230,10 +230,15 @@ func (a *Agent) repair(ctx context.Context, u *updater.Updater, names []string, 
 	return finished{result: res}
 }
 
-// refuse is the end of an update that cannot begin.
-func (a *Agent) refuse(err error) finished {
+// refuse is the end of an update that cannot begin. That there is no source is
+// said once: a machine may live on bundles.
+func (a *Agent) refuse(err error, sourced bool) finished {
 	now := a.Clock.Now().UTC()
-	a.emit(event.UpdateFailed, map[string]string{"error": err.Error()})
+	if sourced {
+		a.emit(event.UpdateFailed, map[string]string{"error": err.Error()})
+	} else {
+		a.emit(event.WithoutSource, nil)
+	}
 	return finished{result: api.Result{Outcome: api.Failed, Error: err.Error(), Started: now, Ended: now, Bases: []api.Change{}}}
 }
 

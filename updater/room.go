@@ -3,9 +3,12 @@ package updater
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/event"
 )
 
@@ -28,6 +31,8 @@ func (j *job) disk() int64 {
 // base that does not fit is left out, and does not hold up the others.
 func (u *Updater) room(s *survey) {
 	free, used := freeBytes(u.Dir), int64(reserve)
+	inodes, counted := freeInodes(u.Dir)
+	taken := int64(reserveInodes)
 	defer func() { u.need, u.full = used-reserve, false }()
 	for _, j := range s.jobs {
 		if j.err != nil || j.held != "" {
@@ -37,8 +42,15 @@ func (u *Updater) room(s *survey) {
 		for _, step := range j.steps {
 			need += step.Size
 		}
+		files := u.inodes(j)
+		if counted && taken+files > inodes && len(j.steps) > 0 {
+			u.emit(event.DiskFull, "need", fmt.Sprint(used+need), "free", fmt.Sprint(free), "path", u.Dir)
+			j.err = fmt.Errorf("not enough inodes at %s: %d are needed, %d are free", u.Dir, taken+files, inodes)
+			continue
+		}
 		if used+need <= free || len(j.steps) == 0 {
 			used += need
+			taken += files
 			continue
 		}
 		u.emit(event.DiskFull, "need", fmt.Sprint(used+need), "free", fmt.Sprint(free), "path", u.Dir)
@@ -54,6 +66,35 @@ func (u *Updater) tellFull(err error) {
 	}
 	u.full = true
 	u.emit(event.DiskFull, "need", fmt.Sprint(u.need+reserve), "free", fmt.Sprint(freeBytes(u.Dir)), "path", u.Dir)
+}
+
+// reserveInodes is how many inodes an update leaves free.
+const reserveInodes = 64
+
+// inodes is how many files and folders the new version may take at most, as far
+// as can be told before it is fetched: a file and what goes with it, or for a
+// tree as many as the installed version has.
+func (u *Updater) inodes(j *job) int64 {
+	const aside = 8 // its folders, manifest, downloads
+	if j.manifest.Image.Kind != bases.KindTree {
+		return aside + 1
+	}
+	count := int64(aside)
+	filepath.WalkDir(u.versionDir(j.name, currentLink)+string(filepath.Separator), func(_ string, _ fs.DirEntry, err error) error {
+		count++
+		return err
+	})
+	return count
+}
+
+// freeInodes is how many files can be made at path; false where the file system
+// does not count them.
+func freeInodes(path string) (int64, bool) {
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) != nil || st.Files == 0 {
+		return 0, false
+	}
+	return int64(st.Ffree), true
 }
 
 func freeBytes(path string) int64 {

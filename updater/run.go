@@ -22,7 +22,9 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	res := Result{Started: u.Clock.Now().UTC(), Bases: []Change{}}
 	before := u.numbers()
 	u.notes = nil
-	u.emit(event.UpdateStarted, "why", why)
+	if len(u.Sources) > 0 {
+		u.emit(event.UpdateStarted, "why", why)
+	}
 	_, err := u.Start(ctx)
 	if err == nil {
 		err = u.run(ctx, why, r, &res)
@@ -333,6 +335,10 @@ func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 		return
 	case isUnlicensed(err) && good > 0:
 		res.Outcome, res.Error = Partly, err.Error()
+	case errors.Is(err, errNoSource): // as on a machine that lives on bundles
+		res.Outcome, res.Error = Failed, err.Error()
+		u.emit(event.WithoutSource)
+		return
 	case err != nil && !onlyBehind(err):
 		res.Outcome, res.Error = Failed, err.Error()
 		res.RetryAfter = retryAfter(err)

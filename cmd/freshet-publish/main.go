@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -50,6 +51,8 @@ func (a *app) finish(ctx context.Context, err error) int {
 		return exitDone
 	case errors.Is(err, errPartly):
 		return exitPartly
+	case a.json:
+		return a.finishJSON(ctx, err)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.errs, "freshet-publish: error: interrupted")
 		fmt.Fprintln(a.errs, "freshet-publish: hint: the repository is whole; the same command again completes it")
@@ -65,6 +68,25 @@ func (a *app) finish(ctx context.Context, err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// finishJSON is finish for --json: one object.
+func (a *app) finishJSON(ctx context.Context, err error) int {
+	text, hint, code := err.Error(), "", exitFailed
+	var known *publish.Error
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		text, hint, code = "interrupted", "the repository is whole; the same command again completes it", exitInterrupted
+	case errors.As(err, &known):
+		hint = known.Hint
+	}
+	if !a.started {
+		hint, code = "freshet-publish help COMMAND shows how it is used", exitUsage
+	}
+	enc := json.NewEncoder(a.errs)
+	enc.SetEscapeHTML(false)
+	enc.Encode(map[string]any{"error": map[string]any{"text": text, "hint": hint}})
+	return code
 }
 
 func (a *app) command() *cobra.Command {

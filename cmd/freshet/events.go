@@ -17,6 +17,9 @@ import (
 	"github.com/freshet/freshet/internal/settings"
 )
 
+// lastShown is how many events before those to come are printed.
+const lastShown = 10
+
 func eventsCommand(o *options) *cobra.Command {
 	var since string
 	var followed bool
@@ -35,6 +38,9 @@ func eventsCommand(o *options) *cobra.Command {
 			}
 			if followed {
 				query.Set("follow", "1")
+				if since == "" {
+					query.Set("last", fmt.Sprint(lastShown))
+				}
 				return followEvents(cmd, o, "/v1/events?"+query.Encode())
 			}
 			var out api.Events
@@ -54,7 +60,7 @@ func eventsCommand(o *options) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&since, "since", "", "only those since then: a time (2026-01-31T12:00:00Z) or how long ago (24h, 7d)")
-	c.Flags().BoolVarP(&followed, "follow", "f", false, "go on with those to come, until interrupted")
+	c.Flags().BoolVarP(&followed, "follow", "f", false, "the last 10, or those since --since, then those to come, until interrupted")
 	return c
 }
 

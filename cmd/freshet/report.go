@@ -16,8 +16,8 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// report prints err and gives its exit code.
-func report(w io.Writer, ctx context.Context, err error) int {
+// report prints err, as one JSON object if asked to, and gives its exit code.
+func report(w io.Writer, ctx context.Context, asJSON bool, err error) int {
 	if err == nil {
 		return api.ExitDone
 	}
@@ -29,6 +29,14 @@ func report(w io.Writer, ctx context.Context, err error) int {
 		err = &api.Error{Code: api.Interrupted, Text: "interrupted"}
 	}
 	e := api.AsError(err)
+	if asJSON {
+		// The object that the agent's API answers with; a result stays alone on
+		// standard output.
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.Encode(map[string]any{"error": map[string]any{"code": e.Code, "text": e.Text, "hint": e.Hint}})
+		return api.MeaningOf(e.Code).Exit
+	}
 	fmt.Fprintf(w, "freshet: error: %s\n", oneLine(e.Text))
 	if e.Hint != "" {
 		fmt.Fprintf(w, "freshet: hint: %s\n", oneLine(e.Hint))

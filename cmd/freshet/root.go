@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string) int {
 	if err != nil && !understood && !errors.As(err, &known) {
 		err = &api.Error{Code: api.Usage, Text: err.Error()}
 	}
-	return report(os.Stderr, ctx, err)
+	return report(os.Stderr, ctx, o.json, err)
 }
 
 func rootCommand(o *options) *cobra.Command {

@@ -35,6 +35,7 @@ const (
 	SettingsRefused          Code = "SettingsRefused"
 	EngineFailed             Code = "EngineFailed"
 	BaseUnknown              Code = "BaseUnknown"
+	WithoutSource            Code = "WithoutSource"
 	DiskFull                 Code = "DiskFull"
 	ImportFailed             Code = "ImportFailed"
 	LicenceMissing           Code = "LicenceMissing"
@@ -114,7 +115,8 @@ var Table = []Kind{
 	{SettingsRefused, Error, "settings in {file} were refused, {instead}: {error}", "mend the file; freshet settings check FILE tries it"},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
 	{BaseUnknown, Warning, "{error}", "freshet settings show lists what is wanted"},
-	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space; the installed bases stay in use"},
+	{WithoutSource, Warning, "no source is set: nothing can be updated", "add sources to the settings, or take bundles with freshet import PATH"},
+	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space, inodes (df -i) or quota, whichever is short; the installed bases stay in use"},
 	{ImportFailed, Error, "import of {path} failed: {error}", "the installed bases stay in use; an expired bundle is made anew with freshet-publish bundle REPO OUT --valid 30d"},
 	{LicenceMissing, Error, "the repository asks for a licence, and there is none: {effect}", "get one from the publisher for agent {agent}, and add it with freshet licence add FILE"},
 	{LicenceExpired, Error, "the licence for {to} ended at {until}: {effect}", "get another from the publisher for agent {agent}, and add it with freshet licence add FILE"},
