@@ -12,6 +12,8 @@ import (
 
 	"github.com/freshet/freshet/internal/source"
 	"github.com/freshet/freshet/internal/trust"
+	"github.com/freshet/freshet/publish"
+	"github.com/freshet/freshet/updater"
 )
 
 // reader lets a trust client read from a source.
@@ -29,8 +31,8 @@ func (r reader) Fetch(ctx context.Context, path string, limit int64) ([]byte, er
 // keys that lie online, and asks for a program as an agent would.
 func TestTheOnlineKeysTogetherCannotInstallAProgram(t *testing.T) {
 	s := newStage(t)
-	const program = "modules/engine.json"
-	manifest := []byte(`{"type":"module","name":"engine","version":1}`)
+	const program = "modules/engine.1.linux-amd64.json"
+	theirs, manifest := attackersModule(t, program)
 	rows := []struct {
 		name  string
 		forge func(f *forger)
@@ -106,10 +108,17 @@ func TestTheOnlineKeysTogetherCannotInstallAProgram(t *testing.T) {
 				}
 			}
 			r.forge(f)
+			theirs.serve(t, a)
 			a.noProgram(program)
 			a.run(a.mirror)
 			a.noProgram(program)
 			a.protected()
+			if _, gen, _ := a.state(); len(gen.Modules) > 0 {
+				t.Errorf("installed: %+v", gen.Modules)
+			}
+			if slots, _ := filepath.Glob(filepath.Join(a.world.dir, "state/modules/*/*")); len(slots) > 0 {
+				t.Errorf("fetched: %v", slots)
+			}
 		})
 	}
 	t.Run("the modules keys, two of three, can", func(t *testing.T) {
@@ -119,10 +128,58 @@ func TestTheOnlineKeysTogetherCannotInstallAProgram(t *testing.T) {
 		f.keys["modules"] = f.keys["modules"][:2]
 		f.target("modules", program, manifest)
 		f.sign("modules", "snapshot", "timestamp")
+		theirs.serve(t, a)
 		if target, err := a.find(program); err != nil || target.Role != "modules" {
 			t.Errorf("%+v, %v", target, err)
 		}
+		a.run(a.mirror)
+		if _, gen, _ := a.state(); gen.Modules["engine"].Version != "1.0.0" {
+			t.Errorf("installed: %+v; %s", gen.Modules, a.events())
+		}
 	})
+}
+
+// forged is a module that an attacker has made, with its blobs.
+type forged struct{ dir string }
+
+// attackersModule makes a module that could be installed, if it were signed, as
+// the target at path.
+func attackersModule(t *testing.T, path string) (forged, []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	r := &publish.Repository{Dir: filepath.Join(dir, "repo")}
+	if _, err := r.Init(t.Context(), filepath.Join(dir, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.PublishModule(t.Context(), publish.ModuleRelease{Path: moduleFolder(t, "engine", "1.0.0")}); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(r.Dir, "targets/modules/*."+filepath.Base(path)))
+	if len(files) != 1 {
+		t.Fatalf("manifests %v", files)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return forged{r.Dir}, data
+}
+
+// serve puts the blobs on the attacker's mirror, and has the endpoint want the
+// module.
+func (f forged) serve(t *testing.T, a *attack) {
+	t.Helper()
+	blobs, _ := filepath.Glob(filepath.Join(f.dir, "blobs/*"))
+	for _, blob := range blobs {
+		data, err := os.ReadFile(blob)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(a.mirror.dir, "blobs", filepath.Base(blob)), data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.modules = &updater.ModulePolicy{Platform: "linux/amd64", Each: map[string]string{"engine": ""}}
 }
 
 // find looks a target up as an agent does, over the mirror.

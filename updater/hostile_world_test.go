@@ -70,6 +70,8 @@ type attack struct {
 	why          string          // "": on schedule
 	engine       *modules.Engine // of the base; nil: none
 	fresh        bool            // nothing is installed yet
+
+	modules *updater.ModulePolicy // nil: modules are left alone
 }
 
 func (s *stage) attack(t *testing.T) *attack {
@@ -171,7 +173,7 @@ func (a *attack) run(mirrors ...*mirror) updater.Result {
 	u := a.world.updater(func(u *updater.Updater) {
 		u.Clock = &clock.Clock{Wall: a.now}
 		u.Emit = func(c event.Code, f map[string]string) { a.log = append(a.log, event.New(a.now(), c, f)) }
-		u.Sources = nil
+		u.Sources, u.Modules = nil, a.modules
 		if a.engine != nil {
 			u.Engines = map[string]*modules.Engine{"list": a.engine}
 		}
