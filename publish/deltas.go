@@ -93,12 +93,12 @@ func (r *release) known() map[bases.Hash]*bases.Blob {
 // delta makes and stores the delta from v, or gives nil where there is none
 // worth having. Near deltas, which nearly all agents take, are worth more work.
 func (r *release) delta(ctx context.Context, v image, near bool) (*bases.Blob, error) {
-	old, err := r.repo.apply(ctx, nil, v.Full, v.Size, v.SHA256)
+	old, err := r.repo.build(ctx, r.history.images, v)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		r.warn("no delta from version %d: its full image is lost: %v", v.Version, err)
+		r.warn("no delta from version %d: its image is lost: %v", v.Version, err)
 		return nil, nil
 	}
 	var opt delta.Options

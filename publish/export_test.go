@@ -16,6 +16,7 @@ type Plan struct {
 	Far      []bases.FarIndex // those that the index names
 	Bytes    int              // of the index
 	FarBytes []int
+	Images   []int // for each image that is kept, how many blobs it is built from
 }
 
 // Planned gives the plan after each of the versions published at times.
@@ -26,7 +27,7 @@ func Planned(times []time.Time) []Plan {
 	var all []Plan
 	far := map[int64]bases.FarIndex{}
 	for i, at := range times {
-		v := image{bases.IndexVersion{Version: int64(i + 1), Size: 12345678, SHA256: sum("image", i)}, blob(1234567, "full", i)}
+		v := image{IndexVersion: bases.IndexVersion{Version: int64(i + 1), Size: 12345678, SHA256: sum("image", i)}, Full: blob(1234567, "full", i)}
 		cp := h.checkpoint(before, at)
 		var made []bases.Delta
 		for _, from := range h.sources(cp) {
@@ -41,6 +42,9 @@ func Planned(times []time.Time) []Plan {
 		h, before = h.next(v, cp, made, name), at
 		x := h.index("list", blob(12345, "images", i))
 		p := Plan{Manifest: h.nearest(), Index: *x, Bytes: len(text(x))}
+		for _, v := range h.images {
+			p.Images = append(p.Images, len(chain(h.images, v)))
+		}
 		for _, c := range x.Checkpoints {
 			if c.Far != nil {
 				p.Far = append(p.Far, far[c.Version])

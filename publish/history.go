@@ -17,15 +17,9 @@ const (
 // next deltas from, and the deltas to the newest version and to the newest
 // checkpoint. The zero history has no version.
 type history struct {
-	images      []image       // ascending; the last one is the newest version's
+	images      []image       // ascending; the last one is the newest version's, with its full image
 	deltas      []bases.Delta // to the newest version, newest first, those in the manifest too
 	checkpoints []bases.Checkpoint
-}
-
-// image is a version whose full image the repository keeps.
-type image struct {
-	bases.IndexVersion
-	Full bases.Blob `json:"full"`
 }
 
 // checkpoint says whether the version published at now is to be a checkpoint:
@@ -112,15 +106,33 @@ func (h history) next(v image, checkpoint bool, made []bases.Delta, far *bases.B
 		}
 		n.checkpoints = append(n.checkpoints, bases.Checkpoint{Version: v.Version, Far: far})
 	}
-	last := h.last()
-	for _, old := range h.images {
-		is := func(c bases.Checkpoint) bool { return c.Version == old.Version }
-		if old.Version >= last[0].Version || slices.ContainsFunc(n.checkpoints, is) {
-			n.images = append(n.images, old)
+	n.images = append(h.stay(n.checkpoints), v)
+	return n
+}
+
+// stay gives the images that stay beside a new version: the last ones, those of
+// the checkpoints, and what these are built from.
+func (h history) stay(checkpoints []bases.Checkpoint) []image {
+	if len(h.images) == 0 {
+		return nil
+	}
+	all := slices.Clone(h.images)
+	newest := len(all) - 1
+	all[newest] = h.supersede(all[newest])
+	need := map[int64]bool{}
+	for _, c := range checkpoints {
+		need[c.Version] = true
+	}
+	first := h.last()[0].Version
+	var kept []image
+	for _, v := range slices.Backward(all) {
+		if v.Version >= first || need[v.Version] {
+			need[v.Base] = true
+			kept = append(kept, v)
 		}
 	}
-	n.images = append(n.images, v)
-	return n
+	slices.Reverse(kept)
+	return kept
 }
 
 // nearest gives those deltas that the newest version's manifest carries.
@@ -165,5 +177,5 @@ func began(m *bases.Manifest) history {
 }
 
 func imageOf(m *bases.Manifest) image {
-	return image{bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256}, m.Full}
+	return image{IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256}, Full: m.Full}
 }

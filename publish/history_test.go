@@ -128,3 +128,33 @@ func TestAFarIndexIsNeverWrittenAgain(t *testing.T) {
 		t.Errorf("%d far indexes in 8 days", len(seen))
 	}
 }
+
+// TestHistoryKeepsFewFullImages counts what the images of 1,000 hourly versions
+// are built from: beside the newest, full images are those of a few checkpoints.
+func TestHistoryKeepsFewFullImages(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 3, 1, 0, 30, 0, 0, time.UTC)
+	for _, every := range []time.Duration{time.Hour, 20 * time.Minute, 24 * time.Hour} {
+		var times []time.Time
+		for i := range 1000 {
+			times = append(times, start.Add(time.Duration(i)*every))
+		}
+		for i, p := range publish.Planned(times) {
+			full := 0
+			for _, blobs := range p.Images {
+				if blobs == 0 {
+					t.Fatalf("every %v, version %d: an image cannot be built", every, i+1)
+				}
+				if blobs == 1 {
+					full++
+				}
+				if blobs > 9 {
+					t.Errorf("every %v, version %d: an image is built from %d blobs", every, i+1, blobs)
+				}
+			}
+			if full > 6 {
+				t.Errorf("every %v, version %d: %d full images are kept", every, i+1, full)
+			}
+		}
+	}
+}

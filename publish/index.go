@@ -62,6 +62,9 @@ func parseImages(m *bases.Manifest, data []byte) ([]image, error) {
 		if v.Version <= last.Version || v.Size <= 0 || v.Full.Size <= 0 {
 			return nil, fmt.Errorf("version %d is out of order or empty", v.Version)
 		}
+		if chain(list.Images, v) == nil {
+			return nil, fmt.Errorf("version %d is built from one that is not kept", v.Version)
+		}
 		last = v
 	}
 	if last != imageOf(m) {

@@ -21,6 +21,11 @@ import (
 // middle of an update by it.
 const grace = day
 
+// fullGrace is how long a full image stays that is no longer the newest: one
+// would else be kept for each hour of the grace. An agent that is in the middle
+// of fetching it has so long; after that it finds the newer one.
+const fullGrace = 3 * time.Hour
+
 // Pruned is what Prune removed, or would.
 type Pruned struct {
 	Files []string `json:"files"` // relative to the repository
@@ -93,21 +98,27 @@ func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
 			return err
 		}
 		for i, v := range versions {
-			recent, err := r.recent(role, versions, i, now)
+			age, err := r.superseded(role, versions, i, now)
 			if err != nil {
 				return err
 			}
-			if !recent {
+			if age >= grace {
 				continue
 			}
 			keep[fmt.Sprintf("metadata/%d.%s.json", v, role)] = true
 			// Versions above the current one were left by a killed run: their
 			// numbers stay taken, but nobody was ever led to what they name.
-			reach := map[string]func(int64, bool, map[string]bool) error{roleBases: r.keepBases, roleModules: r.keepModules}[role]
-			if reach != nil && v <= now {
-				if err := reach(v, v == now, keep); err != nil {
-					return err
-				}
+			if v > now {
+				continue
+			}
+			switch role {
+			case roleBases:
+				err = r.keepBases(v, v == now, age < fullGrace, keep)
+			case roleModules:
+				err = r.keepModules(v, v == now, keep)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
@@ -131,23 +142,23 @@ func (r *Repository) versions(role string) ([]int64, error) {
 	return versions, nil
 }
 
-// recent says whether versions[i] is current or newer, or was superseded less
-// than the grace ago: when its successor was written.
-func (r *Repository) recent(role string, versions []int64, i int, current int64) (bool, error) {
+// superseded says how long ago versions[i] was, which is when its successor was
+// written; 0 for the current one and newer ones.
+func (r *Repository) superseded(role string, versions []int64, i int, current int64) (time.Duration, error) {
 	if versions[i] >= current {
-		return true, nil
+		return 0, nil
 	}
 	st, err := os.Stat(r.metadata(fmt.Sprintf("%d.%s.json", versions[i+1], role)))
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	return r.Clock.Now().Sub(st.ModTime()) < grace, nil
+	return max(0, r.Clock.Now().Sub(st.ModTime())), nil
 }
 
 // keepBases marks all that a version of the bases metadata reaches. One that is
 // not the current one may name what a killed run never finished, or what was
 // lost: agents cannot follow it there either.
-func (r *Repository) keepBases(version int64, current bool, keep map[string]bool) error {
+func (r *Repository) keepBases(version int64, current, full bool, keep map[string]bool) error {
 	name := fmt.Sprintf("%d.bases.json", version)
 	data, err := r.readFile(r.metadata(name), maxMetadata)
 	if err != nil {
@@ -176,15 +187,19 @@ func (r *Repository) keepBases(version int64, current bool, keep map[string]bool
 		if err != nil {
 			return err
 		}
-		if err := r.keepBlobs(m, keep); err != nil && current {
+		if err := r.keepBlobs(m, full, keep); err != nil && current {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Repository) keepBlobs(m *bases.Manifest, keep map[string]bool) error {
-	keep[m.Full.Path()] = true
+// keepBlobs marks the blobs that a manifest leads to; full says whether the full
+// image is among them, and what else only publishing needs.
+func (r *Repository) keepBlobs(m *bases.Manifest, full bool, keep map[string]bool) error {
+	if full {
+		keep[m.Full.Path()] = true
+	}
 	for _, d := range m.Deltas {
 		keep[d.Path()] = true
 	}
@@ -198,7 +213,9 @@ func (r *Repository) keepBlobs(m *bases.Manifest, keep map[string]bool) error {
 	}
 	keep[x.Images.Path()] = true
 	for _, v := range h.images {
-		keep[v.Full.Path()] = true
+		if full {
+			keep[v.Full.Path()] = true
+		}
 	}
 	for _, d := range h.deltas {
 		keep[d.Path()] = true

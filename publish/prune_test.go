@@ -33,6 +33,7 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "b", ten(1))
+	first := manifest(t, r, "b")
 	put(t, r, "b", ten(2))
 	stale := manifest(t, r, "b")
 	put(t, r, "b", ten(3))
@@ -67,7 +68,7 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(r.Dir, stale.Index.Path())); err == nil {
 		t.Error("the delta index of version 2 is there a day after it was superseded")
 	}
-	for _, kept := range []string{"metadata/1.root.json", "metadata/4.bases.json", "metadata/5.bases.json", stale.Full.Path()} {
+	for _, kept := range []string{"metadata/1.root.json", "metadata/4.bases.json", "metadata/5.bases.json", first.Full.Path()} {
 		if _, err := os.Stat(filepath.Join(r.Dir, kept)); err != nil {
 			t.Errorf("%s is gone", kept)
 		}
@@ -75,7 +76,42 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(r.Dir, "metadata/3.bases.json")); err == nil {
 		t.Error("metadata superseded a day ago is there")
 	}
+	if _, err := os.Stat(filepath.Join(r.Dir, stale.Full.Path())); err == nil {
+		t.Error("the full image of version 2 is there a day after it was superseded")
+	}
 	put(t, r, "b", ten(5))
+	if d := manifest(t, r, "b").Deltas; len(d) != 4 {
+		t.Errorf("deltas %v: not from all versions before, of which two have no full image any more", d)
+	}
+	check(t, r)
+}
+
+func TestPruneKeepsFullImagesForHours(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	put(t, r, "b", ten(1))
+	put(t, r, "b", ten(2))
+	stale := manifest(t, r, "b")
+	put(t, r, "b", ten(3))
+	for _, row := range []struct {
+		after time.Duration
+		there bool
+	}{{2 * time.Hour, true}, {2 * time.Hour, false}} {
+		age(t, r, row.after)
+		if _, err := r.Prune(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.Stat(filepath.Join(r.Dir, stale.Full.Path()))
+		if there := err == nil; there != row.there {
+			t.Errorf("%v later the full image of version 2 is there: %v", row.after, there)
+		}
+		for _, b := range []string{stale.Index.Path(), stale.Deltas[0].Path()} {
+			if _, err := os.Stat(filepath.Join(r.Dir, b)); err != nil {
+				t.Errorf("%s of version 2 is gone", b)
+			}
+		}
+		check(t, r)
+	}
 }
 
 func TestPruneKeepsFarIndexes(t *testing.T) {

@@ -180,13 +180,22 @@ func (v *verifier) edges(m *bases.Manifest, h history) map[int64][]edge {
 	return edges
 }
 
+// whole says whether all that an image is built from is whole.
+func (v *verifier) whole(list []image, img image) bool {
+	all := true
+	for _, step := range chain(list, img) {
+		all = v.blob(step.Full) && all
+	}
+	return all
+}
+
 // follow applies the deltas that lead from one version.
 func (v *verifier) follow(ctx context.Context, name string, h history, from int64, edges []edge) {
 	var old []byte
-	if img, ok := find(h.images, from); ok && v.blob(img.Full) {
+	if img, ok := find(h.images, from); ok && v.whole(h.images, img) {
 		var err error
-		if old, err = v.r.apply(ctx, nil, img.Full, img.Size, img.SHA256); err != nil {
-			v.wrong("base %s version %d: full image: %v", name, from, err)
+		if old, err = v.r.build(ctx, h.images, img); err != nil {
+			v.wrong("base %s version %d: image: %v", name, from, err)
 		}
 	}
 	for _, e := range edges {
