@@ -32,7 +32,17 @@ type version struct {
 
 // corpora are all that are looked for, small ones first.
 func corpora() []string {
-	return []string{"email-domains", "phishing-json", "hub-tree", "maltrail-hourly", "maltrail-daily"}
+	return []string{"email-domains", "phishing-json", geoip, goProgram, "hub-tree", "maltrail-hourly", "maltrail-daily"}
+}
+
+func (l *lab) loadCorpus(ctx context.Context, name string) (*corpus, error) {
+	switch name {
+	case geoip:
+		return l.fetchTables(ctx)
+	case goProgram:
+		return l.buildPrograms(ctx)
+	}
+	return loadCorpus(ctx, l.corpora, name, l.cache)
 }
 
 // load unpacks the corpora that are there. What is left out is told with its reason.
@@ -41,12 +51,12 @@ func (l *lab) load(ctx context.Context) (list []*corpus, skipped []string) {
 		if l.only != "" && l.only != name {
 			continue
 		}
-		c, err := loadCorpus(ctx, l.corpora, name, l.cache)
+		c, err := l.loadCorpus(ctx, name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			skipped = append(skipped, name+": the corpus is not there")
 		case err != nil:
-			skipped = append(skipped, name+": it could not be unpacked") // err may name folders
+			skipped = append(skipped, name+": it could not be had") // err may name folders
 		default:
 			list = append(list, c)
 			continue

@@ -59,8 +59,8 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&s.only, "only", "", "measure this corpus alone, by `name`")
 	f.StringVar(&s.cache, "cache", "", "keep unpacked corpora in this `folder` (default: a temporary one)")
 	f.StringVar(&s.out, "out", "docs/benchmarks.md", "`file` to write; a run with -only or -parts writes to stdout unless it is given")
-	pairs := f.String("pairs", "1,3,last", "`distances` of the pairs: numbers of versions, and last for first→last")
-	parts := f.String("parts", "bytes,apply,hour", "what to measure")
+	pairs := f.String("pairs", "1,3,7,last", "`distances` of the pairs: numbers of versions, and last for first→last")
+	parts := f.String("parts", "bytes,apply,hour,many", "what to measure")
 	f.BoolVar(&s.all, "all", false, "every pair and, on large images too, every tool: takes hours")
 	f.IntVar(&s.runs, "runs", 5, "interleaved runs of what is compared by CPU")
 	f.IntVar(&s.jobs, "jobs", 2, "tools run at once where bytes are compared")
@@ -141,6 +141,9 @@ func bench(ctx context.Context, args []string) error {
 	if s.cache == "" {
 		s.cache = filepath.Join(work, "corpora")
 	}
+	if s.cache, err = filepath.Abs(s.cache); err != nil {
+		return err
+	}
 	l := &lab{settings: s, meter: meter{self: self}, work: work}
 	report, err := l.measure(ctx)
 	if err != nil {
@@ -176,6 +179,11 @@ func (l *lab) measure(ctx context.Context) (*report, error) {
 	}
 	if slices.Contains(l.parts, "hour") {
 		if r.hours, err = l.hour(ctx, list); err != nil {
+			return nil, err
+		}
+	}
+	if slices.Contains(l.parts, "many") {
+		if r.many, err = l.many(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -112,7 +112,7 @@ func peers() []tool {
 			make:  command("zstd", "-q", "-f", "-19", "NEW", "-o", "PATCH"),
 			apply: undo("zstd", "-q", "-f", "-d", "PATCH", "-o", "OUT"),
 		}, {
-			name: "xz -9e (full)", needs: []string{"xz"}, when: onlyAll,
+			name: "xz -9e (full)", needs: []string{"xz"}, when: slow,
 			make: func(ctx context.Context, m meter, f files) (usage, string, error) {
 				return toFile(ctx, m, f.patch, nil, "xz", "-9e", "-k", "-c", f.new)
 			},

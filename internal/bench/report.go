@@ -18,6 +18,7 @@ type report struct {
 	hashList *hashListResult
 	applies  []applied
 	hours    *hourly
+	many     *step // in a repository of many bases
 }
 
 // markdown is the report as it stands between the marks of docs/benchmarks.md.
@@ -30,6 +31,7 @@ func (r *report) markdown() string {
 	r.writeMaking(&b)
 	r.writeApplies(&b)
 	r.writeHour(&b)
+	r.writeMany(&b)
 	return strings.TrimSpace(b.String()) + "\n"
 }
 

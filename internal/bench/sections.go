@@ -84,19 +84,15 @@ func bytesCell(o outcome) string {
 func writeFlagged(b *strings.Builder, rows []row) {
 	t := &table{head: []string{"pair", "ratio", "best peer", "matcher kept", "reason"}}
 	for _, r := range rows {
-		if r.ratio() > 1 {
-			ratio := times(r.ratio())
-			if r.ratio() > worstRatio {
-				ratio = "**" + ratio + "**"
-			}
-			t.add(r.Corpus+" "+r.title(), ratio, r.best().Tool, r.Ours.Remark, reason(r.Corpus, r.From, r.To))
+		if r.ratio() > worstRatio {
+			t.add(r.Corpus+" "+r.title(), times(r.ratio()), r.best().Tool, r.Ours.Remark, reason(r.Corpus, r.From, r.To))
 		}
 	}
 	if t.empty() {
 		b.WriteString("No peer is smaller on any pair.\n\n")
 		return
 	}
-	fmt.Fprintf(b, "### Pairs on which a peer is smaller\n\nAbove %.2f in bold.\n\n%s\n", worstRatio, t)
+	fmt.Fprintf(b, "### Pairs on which a peer is smaller\n\n%s\n", t)
 }
 
 // reason is why a peer is smaller on a pair, once someone has found out.
@@ -239,16 +235,24 @@ func hourCells(s step, title string, shown []string) []string {
 	return append(cells, fmt.Sprint(s.Bytes), fmt.Sprint(s.overhead()))
 }
 
+// whole is what an update with one delta cost, and its floor: medians.
+func (h *hourly) whole() (used, floor usage, ok bool) {
+	var us, fs []usage
+	for _, s := range h.Steps {
+		us, fs = append(us, s.Used), append(fs, s.Floor)
+	}
+	if len(us) == 0 {
+		return usage{}, usage{}, false
+	}
+	return middle(us), middle(fs), true
+}
+
 // writeWhole compares whole updates with the floor.
 func writeWhole(b *strings.Builder, h *hourly) {
-	var used, floor []usage
-	for _, s := range h.Steps {
-		used, floor = append(used, s.Used), append(floor, s.Floor)
-	}
-	if len(used) == 0 {
+	u, f, ok := h.whole()
+	if !ok {
 		return
 	}
-	u, f := middle(used), middle(floor)
 	fmt.Fprintf(b, "The whole update with one delta, from the first request to the switch and in a process of its own, took %s of CPU and %s of memory; "+
 		"reading, hashing and writing the new image took %s: %.2f × that floor (medians). It took %s by the clock.\n\n",
 		seconds(u.CPU), mib(u.RSS), seconds(f.CPU), float64(u.CPU)/float64(f.CPU), u.Wall.Round(10*time.Millisecond))

@@ -70,7 +70,7 @@ type Matcher interface {
 // it was not seen to win over the hash matcher, in programs it does.
 const (
 	suffixText   = 512 << 10
-	suffixBinary = 16 << 20
+	suffixBinary = 24 << 20
 )
 
 func choose(old, new []byte) []Matcher {
