@@ -1,17 +1,26 @@
 package publish
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/trust"
 )
 
 // Summary says what a repository holds.
 type Summary struct {
 	SignedAt string      `json:"signed_at"` // of the timestamp, RFC 3339
 	Roles    []RoleState `json:"roles"`
-	Bases    []BaseState `json:"bases"`
+
+	// Fingerprint is the SHA-256, hexadecimal, of the root that agents are
+	// given, for freshet enroll --fingerprint.
+	Fingerprint string `json:"fingerprint"`
+
+	Bases []BaseState `json:"bases"`
 
 	Modules []ModuleState `json:"modules"`
 }
@@ -44,6 +53,11 @@ func (r *Repository) Show() (*Summary, error) {
 		return nil, err
 	}
 	s := &Summary{Roles: st.roles(), Bases: []BaseState{}}
+	root, err := os.ReadFile(r.path(trust.FirstRoot))
+	if err != nil {
+		return nil, err
+	}
+	s.Fingerprint = fmt.Sprintf("%x", sha256.Sum256(root))
 	s.SignedAt, _ = st.Timestamp.Signed.UnrecognizedFields[SignedAtField].(string)
 	for _, name := range st.names() {
 		m, err := r.manifest(st, name)

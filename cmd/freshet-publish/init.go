@@ -53,6 +53,7 @@ func (a *app) init(ctx context.Context, dir, keys string) error {
 next:
   copy the offline keys to removable media, and delete them here
   give agents the root of trust: %[1]s/metadata/1.root.json
+  or its SHA-256, which freshet-publish show %[1]s prints, for freshet enroll --fingerprint
   publish a base: freshet-publish base %[1]s NAME PATH
   sign a new timestamp daily, by cron: freshet-publish refresh %[1]s
   renew offline roles when refresh warns: freshet-publish sign %[1]s ROLE --keys MEDIUM --keys MEDIUM

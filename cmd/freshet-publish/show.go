@@ -30,7 +30,7 @@ func (a *app) showCommand() *cobra.Command {
 }
 
 func printSummary(w io.Writer, s *publish.Summary, now time.Time) {
-	fmt.Fprintf(w, "timestamp signed at %s\n\n", s.SignedAt)
+	fmt.Fprintf(w, "timestamp signed at %s\nfingerprint of the root of trust (SHA-256 of metadata/1.root.json):\n  %s\n\n", s.SignedAt, s.Fingerprint)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ROLE\tVERSION\tKEYS\tVALID UNTIL\tLEFT")
 	for _, r := range s.Roles {
