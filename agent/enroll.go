@@ -59,12 +59,15 @@ func (a *Agent) draft(ctx context.Context, ask api.Enroll) (draft, error) {
 	if err != nil {
 		return d, err
 	}
-	a.mu.Lock()
-	f, refused := a.force, a.refused
-	a.mu.Unlock()
-	if refused != "" {
-		return d, &api.Error{Code: api.SettingsInvalid, Text: "the settings file is wrong: " + refused}
+	// The file as it is now: that which is in force may be a moment behind.
+	s, err := settings.Load(a.Settings)
+	if errors.Is(err, settings.ErrMissing) {
+		s, err = settings.Default(), nil
 	}
+	if err != nil {
+		return d, &api.Error{Code: api.SettingsInvalid, Text: "the settings file is wrong: " + err.Error()}
+	}
+	f := a.wire(s)
 	only := a.at(f, ask.Source)
 	d.answer.Source = only.sources[0].Name()
 	err = a.exclusively(ctx, "an enrolment", func(ctx context.Context, _ *updater.Updater) error {
@@ -122,14 +125,18 @@ func (a *Agent) trusts(f *inForce, ask api.Enroll, d *draft) error {
 	}
 	d.answer.Repository, d.answer.RootVersion, d.answer.Fingerprint = is.Repository, is.Version, is.Fingerprint
 	d.RootFile = f.settings.Root
-	old, err := readRoot(f.settings.Root)
+	old, err := readRoot(d.RootFile)
+	if errors.Is(err, os.ErrNotExist) && d.RootFile == settings.Default().Root {
+		// Settings of another place than the usual have their root beside them.
+		d.RootFile = filepath.Join(filepath.Dir(a.Settings), "root.json")
+	}
 	if errors.Is(err, os.ErrNotExist) || bytes.Equal(old, d.Root) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading the root of trust in force: %w", err)
 	}
-	before := "a root of trust that cannot be read, in " + f.settings.Root
+	before := "a root of trust that cannot be read, in " + d.RootFile
 	was, err := trust.ReadPinned(old)
 	if err == nil {
 		before = was.String()
