@@ -57,7 +57,9 @@ func (p Place) Candidates() []string {
 			}
 		}
 	}
-	add(p.Package)
+	if p.Package != "" {
+		add(p.Package)
+	}
 	return all
 }
 
@@ -160,4 +162,5 @@ func Exec(p Place, args []string) {
 		fmt.Fprintf(os.Stderr, "freshet-launch: %s: %v\n", all[i], err)
 		start = 1
 	}
+	Clear(p.Runtime) // all again, at the next start
 }

@@ -70,7 +70,9 @@ func inherited() (map[string]*os.File, error) {
 			return map[string]*os.File{}, fmt.Errorf("%s is %q: nothing is taken over", fdsEnv, text)
 		}
 		unix.CloseOnExec(fd)
-		files[name] = os.NewFile(uintptr(fd), name)
+		if files[name], err = shared(fd, name); err != nil {
+			return map[string]*os.File{}, fmt.Errorf("%s is %q: nothing is taken over: %w", fdsEnv, text, err)
+		}
 	}
 	return files, nil
 }

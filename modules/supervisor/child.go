@@ -51,11 +51,16 @@ func (f *family) ended(pid int) {
 	delete(f.pids, pid)
 }
 
-// endStrays kills what is a child of this process and was not started here.
-func (f *family) endStrays() {
+// endStrays kills what c left: what came to this process, a subreaper, when c
+// ended, and bears c's mark.
+func (f *family) endStrays(c *child) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	endStrays(f.pids)
+	for _, pid := range strays(f.pids) {
+		if marked(pid, c.mark) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
 }
 
 // child is a program that the supervisor started.
@@ -73,6 +78,7 @@ type child struct {
 	ending  bool // it was told to end
 	beat    time.Duration
 	report  Report
+	mark    string // in the environment of all that it starts
 	killed  string // why it was killed, where nobody told it to end
 }
 
@@ -168,6 +174,9 @@ func (s *Supervisor) startChild(c *child) error {
 	}
 	c.cmd.Stdout, c.cmd.Stderr = w, w
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.started++
+	c.mark = fmt.Sprintf("FRESHET_STARTED=%d.%d", os.Getpid(), s.started)
+	c.cmd.Env = append(c.cmd.Env, c.mark)
 	err = s.family.start(c.cmd)
 	w.Close()
 	if err != nil {

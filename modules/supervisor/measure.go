@@ -8,11 +8,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // used reads a process's resident memory in bytes and its CPU time from
@@ -87,10 +86,8 @@ func strays(known map[int]bool) []int {
 	return all
 }
 
-// endStrays kills what an ended agent left, and takes note of its end.
-func endStrays(known map[int]bool) {
-	for _, pid := range strays(known) {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
-	}
+// marked says whether a process was begun with the mark in its environment.
+func marked(pid int, mark string) bool {
+	data, err := readBounded(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && slices.Contains(strings.Split(string(data), "\x00"), mark)
 }

@@ -176,6 +176,8 @@ func (s *Supervisor) switchState(c *child, m Message) error {
 func (s *Supervisor) advance() {
 	switch {
 	case s.next == nil || !s.next.ready || s.next.ending:
+	case s.trial != nil && s.agent != nil && s.agent.serving && !s.agent.ending && len(s.seen) == 0:
+		s.look(s.Clock.SinceBoot()) // how things stand is seen before they change
 	case s.agent != nil && !s.agent.ending:
 		s.agent.end()
 		s.agent.beat = s.Clock.SinceBoot()
@@ -221,11 +223,12 @@ func (s *Supervisor) exited(c *child, err error) {
 		s.next = nil
 	case s.agent:
 		s.agent = nil
-		s.family.endStrays()
 	default:
+		s.family.endStrays(c)
 		s.otherExited(c, how)
 		return
 	}
+	s.family.endStrays(c)
 	expected := c.ending || c.killed == "another version is wanted"
 	switch {
 	case expected:

@@ -80,6 +80,7 @@ type Supervisor struct {
 	packaged  string // version of the package's program
 	failing   string // how the agent ended last
 	wrote     Status // last
+	started   int    // programs
 	become    string // the program to go on as, once no child is left
 
 	mu      sync.Mutex // guards running
@@ -165,8 +166,28 @@ func (s *Supervisor) listen() error {
 	if err := os.Chmod(s.Socket, 0o666); err != nil {
 		return fmt.Errorf("listening on %s: %w", s.Socket, err)
 	}
-	s.socket, err = ln.File()
+	f, err := ln.File()
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", s.Socket, err)
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", s.Socket, err)
+	}
+	s.socket, err = shared(fd, fdSocket)
 	return err
+}
+
+// shared is a socket that agents accept from. It does not block, and os.File
+// must not know: to hand it on it would make it block, also for the agent that
+// accepts at that time, which could not be ended then but by a connection.
+func shared(fd int, name string) (*os.File, error) {
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	return f, unix.SetNonblock(fd, true)
 }
 
 // post has the one goroutine do f.
@@ -216,6 +237,7 @@ func (s *Supervisor) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	ending := ctx.Done()
+	var ticked time.Duration // since boot
 	for {
 		select {
 		case <-ending:
@@ -224,6 +246,7 @@ func (s *Supervisor) loop(ctx context.Context) error {
 		case f := <-s.posts:
 			f()
 		case <-timer.C:
+			ticked = s.Clock.SinceBoot()
 			s.tick()
 		}
 		if s.become != "" && s.alone() {
@@ -233,7 +256,8 @@ func (s *Supervisor) loop(ctx context.Context) error {
 			os.Remove(s.statusPath())
 			return nil
 		}
-		timer.Reset(s.pace())
+		// However much is posted meanwhile, the next tick comes in time.
+		timer.Reset(max(0, ticked+s.pace()-s.Clock.SinceBoot()))
 	}
 }
 

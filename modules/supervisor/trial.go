@@ -243,6 +243,7 @@ func (s *Supervisor) observed(c *child, o Observation) {
 	s.seen = s.seen[max(0, len(s.seen)-8):]
 	t := s.trial
 	if t == nil || !t.judging() {
+		s.advance()
 		return
 	}
 	var v Verdict
