@@ -202,7 +202,7 @@ func Legal(was, is rollback.State, wasOnTrial bool) error {
 		return fmt.Errorf("the last generation goes from %d back to %d", was.Last, is.Last)
 	case !wasOnTrial:
 		return nil
-	case is.Good == is.Current && was.Current != was.Good && is.Trial == 0:
+	case is.Good != was.Good && (is.Good == was.Trial || is.Good == was.Current):
 		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not confirm it", was.Current)
 	case is.Trial == was.Trial && is.BadEnds != was.BadEnds:
 		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not count its ends", was.Current)

@@ -65,6 +65,7 @@ type mark struct {
 	Generation int      `json:"generation"`
 	Phase      string   `json:"phase"`
 	Base       Baseline `json:"baseline"`
+	Support    string   `json:"support,omitempty"`
 }
 
 func (s *Supervisor) markPath() string { return filepath.Join(s.Runtime, "modules-trial.json") }
@@ -80,7 +81,7 @@ func (s *Supervisor) readMark() mark {
 
 func (s *Supervisor) writeMark() error {
 	t := s.trial
-	data, err := json.Marshal(mark{Generation: t.number, Phase: t.phase, Base: t.judge.Base})
+	data, err := json.Marshal(mark{Generation: t.number, Phase: t.phase, Base: t.judge.Base, Support: s.support})
 	if err != nil {
 		return err
 	}
@@ -96,6 +97,7 @@ func (s *Supervisor) begin() error {
 		return nil
 	}
 	m := s.readMark()
+	s.support = m.Support
 	if v.runs() && s.handed && m.Phase == phaseSupervisor {
 		s.startTrial(v)
 		s.trial.phase = phaseSupervisor

@@ -1,0 +1,133 @@
+package supervisor_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/modules/supervisor"
+	"github.com/freshet/freshet/rollback"
+)
+
+// seen is an observation at a time, of checks that are well but those named.
+func seen(at time.Duration, memory int64, cpu time.Duration, failing ...string) supervisor.Observation {
+	o := supervisor.Observation{At: at, Memory: memory, CPU: cpu}
+	for _, name := range []string{"api", "settings", "bases", "network", "firewall"} {
+		c := supervisor.Check{Name: name, OK: true}
+		for _, f := range failing {
+			if f == name {
+				c.OK, c.Text = false, "it fails"
+			}
+		}
+		o.Checks = append(o.Checks, c)
+	}
+	return o
+}
+
+func TestTheJudge(t *testing.T) {
+	const start = time.Hour
+	base := supervisor.BaselineOf([]supervisor.Observation{
+		seen(start-20*time.Second, 30<<20, 0, "network"), seen(start-10*time.Second, 40<<20, time.Second, "network"),
+	})
+	always := func(failing ...string) func(int) supervisor.Observation {
+		return func(i int) supervisor.Observation {
+			return seen(start+time.Duration(i)*5*time.Second, 40<<20, time.Duration(i)*time.Second/2, failing...)
+		}
+	}
+	for _, row := range []struct {
+		name  string
+		at    func(i int) supervisor.Observation // every five seconds
+		word  supervisor.Word
+		check string
+		after time.Duration // of the verdict
+	}{
+		{"what is well is confirmed after gate and soak", always(), supervisor.Confirm, "", 11 * time.Minute},
+		{"what failed before the switch is no regression", always("network"), supervisor.Confirm, "", 11 * time.Minute},
+		{"three failures in a row of one check lead back", always("settings"), supervisor.Back, "settings", 10 * time.Second},
+		{"a firewall that is not as it should be leads back", always("firewall"), supervisor.Back, "firewall", 10 * time.Second},
+		{"a check that fails now and then is borne", func(i int) supervisor.Observation {
+			if i%3 == 1 {
+				return always("api")(i)
+			}
+			return always()(i)
+		}, supervisor.Confirm, "", 11 * time.Minute},
+		{"twice the memory is borne, and more is not", func(i int) supervisor.Observation {
+			return seen(start+time.Duration(i)*5*time.Second, int64(40+10*i)<<20, 0)
+		}, supervisor.Back, "memory", 60 * time.Second},
+		{"a whole processor for a short time is borne", func(i int) supervisor.Observation {
+			return seen(start+time.Duration(i)*5*time.Second, 40<<20, min(time.Duration(i)*5*time.Second, time.Minute))
+		}, supervisor.Confirm, "", 11 * time.Minute},
+		{"a whole processor for longer leads back", func(i int) supervisor.Observation {
+			return seen(start+time.Duration(i)*5*time.Second, 40<<20, time.Duration(i)*5*time.Second)
+		}, supervisor.Back, "cpu", 2 * time.Minute},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			trial := supervisor.Trial{Base: base, Began: start, Times: supervisor.Times{
+				Gate: time.Minute, Soak: 10 * time.Minute, CPU: 2 * time.Minute,
+			}}
+			for i := range 1000 {
+				o := row.at(i)
+				var v supervisor.Verdict
+				if trial, v = trial.See(o); v.Word == supervisor.GoOn {
+					continue
+				}
+				if v.Word != row.word || v.Check != row.check || o.At-start != row.after {
+					t.Errorf("after %s: %+v; want %v by %q after %s", o.At-start, v, row.word, row.check, row.after)
+				}
+				return
+			}
+			t.Error("no verdict was ever given")
+		})
+	}
+}
+
+func TestOnlyTheThirdBadEndQuarantines(t *testing.T) {
+	st := rollback.State{Format: 1, Current: 2, Good: 1, Last: 2, Trial: 2}
+	gone := []rollback.Withdrawn{{Module: "agent", Release: "2.0.0"}}
+	for i := 1; i <= 3; i++ {
+		next, withdrawn := supervisor.Broken(st, false, gone)
+		if withdrawn || next.Current != 1 || next.Trial != 2 || next.BadEnds != st.BadEnds {
+			t.Fatalf("an orderly stop or a boot counts: %+v", next)
+		}
+		next, withdrawn = supervisor.Broken(st, true, gone)
+		if next.Current != 1 || withdrawn != (i == 3) {
+			t.Fatalf("after bad end %d: %+v, withdrawn %v", i, next, withdrawn)
+		}
+		if _, held := next.HeldModule("agent", "2.0.0"); held != (i == 3) {
+			t.Fatalf("after bad end %d it is held back: %v", i, held)
+		}
+		if i == 3 {
+			return
+		}
+		var err error
+		if st, err = next.Switch(2); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAnAgentOnTrialDoesNotJudgeItself(t *testing.T) {
+	was := rollback.State{Format: 1, Current: 2, Good: 1, Last: 3, Trial: 2, BadEnds: 1}
+	forget := was
+	forget.BadEnds = 0
+	bases, err := was.SwitchBases(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name string
+		is   rollback.State
+		ok   bool
+	}{
+		{"it does not confirm itself", was.Confirm(), false},
+		{"it does not forget its bad ends", forget, false},
+		{"it tries bases", bases, true},
+		{"it holds a version back", was.Withdraw(rollback.Withdrawn{Base: "b", Version: 1}), true},
+		{"it goes back when a person says so", was.Revert(), true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if err := supervisor.Legal(was, row.is, true); (err == nil) != row.ok {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
