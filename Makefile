@@ -39,7 +39,7 @@ fuzz: ## fuzz each parser of outside bytes for FUZZTIME
 	done
 
 system: ## run the tests with real parts (as root, at most 30 minutes)
-	go test -tags system -timeout 30m -v ./internal/systemtest/...
+	go test -tags system -timeout 30m -v ./internal/systemtest/... ./firewall/...
 
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m

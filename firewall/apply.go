@@ -25,6 +25,7 @@ type Firewall struct {
 	Clock *clock.Clock
 	Emit  func(event.Code, map[string]string) // nil: silent
 	Path  []string                            // folders of the host's tools; nil: the usual ones
+	Wait  int                                 // seconds that a tool waits for the xtables lock; 0: 5
 
 	mu   sync.Mutex // one change at a time in this process
 	held *durable.Lock

@@ -271,13 +271,19 @@ func joined(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// parted is joined undone, for what iptables -S gives back.
+// parted is joined undone, for what iptables -S gives back. In the rules of
+// others a backslash takes the next letter as it is.
 func parted(text string) []string {
 	var words []string
 	var now strings.Builder
-	in, some := false, false
+	in, some, escaped := false, false, false
 	for _, r := range text {
 		switch {
+		case escaped:
+			now.WriteRune(r)
+			escaped = false
+		case r == '\\':
+			escaped, some = true, true
 		case r == '"':
 			in, some = !in, true
 		case r == ' ' && !in:

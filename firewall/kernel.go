@@ -71,8 +71,15 @@ type tools struct {
 // ErrUnavailable says that this host cannot have a firewall of Freshet's.
 var ErrUnavailable = errors.New("no firewall here")
 
-// waits is how long a tool waits for the xtables lock, in seconds.
-const waits = "5"
+// lockSeconds is how long a tool waits for the xtables lock.
+const lockSeconds = 5
+
+func (f *Firewall) waits() int {
+	if f.Wait > 0 {
+		return f.Wait
+	}
+	return lockSeconds
+}
 
 // toolsOf finds the tools of a variant, none if they are not there. Where a
 // host has no names for variants its iptables is the one that it says it is.
@@ -163,7 +170,7 @@ func (f *Firewall) foreign(ctx context.Context, b Backend) (bool, error) {
 				continue // a table that this kernel lacks
 			}
 			for l := range strings.Lines(out) {
-				if strings.HasPrefix(l, "-A ") && !strings.HasPrefix(l, "-A "+chainMark) && !strings.Contains(l, "-j "+chainMark) {
+				if strings.HasPrefix(l, "-A ") && !strings.HasPrefix(l, "-A "+chainMark) && !leadsToUs(strings.TrimSpace(l)) {
 					return true, nil
 				}
 			}
@@ -201,7 +208,7 @@ func (f *Firewall) way(b Backend) (way, error) {
 		if fam == V6 {
 			proto = iptables.ProtocolIPv6
 		}
-		ipt, err := iptables.New(iptables.IPFamily(proto), iptables.Path(t.path), iptables.Timeout(5))
+		ipt, err := iptables.New(iptables.IPFamily(proto), iptables.Path(t.path), iptables.Timeout(f.waits()))
 		if err != nil {
 			return nil, fmt.Errorf("asking %s: %w", t.path, err)
 		}

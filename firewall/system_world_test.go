@@ -41,6 +41,16 @@ var worlds struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	w := newParallelWorld(t)
+	// A lock of its own: the host's xtables lock is none of a test's business.
+	t.Setenv("XTABLES_LOCKFILE", filepath.Join(w.dir, "xtables.lock"))
+	return w
+}
+
+// newParallelWorld is newWorld for tests that run beside others: they wait for
+// the one xtables lock.
+func newParallelWorld(t *testing.T) *world {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
@@ -53,8 +63,6 @@ func newWorld(t *testing.T) *world {
 	worlds.n++
 	w := &world{t: t, name: fmt.Sprintf("fw%d-%d", os.Getpid()%100000, worlds.n), dir: t.TempDir()}
 	worlds.Unlock()
-	// A lock of its own: the host's xtables lock is none of a test's business.
-	t.Setenv("XTABLES_LOCKFILE", filepath.Join(w.dir, "xtables.lock"))
 	host, peer, box := w.name, w.name+"p", w.name+"c"
 	t.Cleanup(func() {
 		for _, ns := range []string{host, peer, box} {
@@ -342,4 +350,26 @@ func (w *world) list(name, text string) firewall.ListFile {
 		w.t.Fatal(err)
 	}
 	return firewall.ListFile{Version: 1, Dir: dir}
+}
+
+// badTool is a folder in which a tool is a script; $REAL is the real one.
+func (w *world) badTool(real, tool, script string) string {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	text := "#!/bin/sh\nREAL=" + filepath.Join(real, tool) + "\n" + script + "\n"
+	if err := os.WriteFile(filepath.Join(dir, tool), []byte(text), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	// A variant is found by both of its names.
+	plain := strings.TrimSuffix(tool, "-restore")
+	if plain != tool {
+		if err := os.Symlink(filepath.Join(real, plain), filepath.Join(dir, plain)); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func lifeline(l firewall.Lifeline) func(context.Context) []firewall.Lifeline {
+	return func(context.Context) []firewall.Lifeline { return []firewall.Lifeline{l} }
 }

@@ -23,7 +23,7 @@ type Want struct {
 
 	// Lifelines finds what must stay reachable; nil: nothing is looked at. It
 	// may take a moment, and is asked only before a change.
-	Lifelines func(context.Context) []Lifeline
+	Lifelines func(context.Context) []Lifeline `json:"-"`
 }
 
 // ListFile is a base as a list is read from it.

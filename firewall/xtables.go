@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ func (w *xtWay) install(ctx context.Context, b build) error {
 }
 
 func (w *xtWay) restore(ctx context.Context, t tools, text string) error {
-	if _, err := w.f.run(ctx, text, t.restore, "--noflush", "--wait", waits); err != nil {
+	if _, err := w.f.run(ctx, text, t.restore, "--noflush", "--wait", strconv.Itoa(w.f.waits())); err != nil {
 		return fmt.Errorf("changing the rules for %s: %w", t.fam, err)
 	}
 	return nil
@@ -75,13 +76,25 @@ func (w *xtWay) present(t tools) (Present, error) {
 		}
 		for _, r := range rules {
 			rule, ok := strings.CutPrefix(r, "-A "+builtin+" ")
-			words := parted(rule)
-			if i := slices.Index(words, "-j"); ok && i >= 0 && i+1 < len(words) && strings.HasPrefix(words[i+1], chainMark) {
+			if ok && leadsToUs(rule) {
 				p.Jumps[builtin] = append(p.Jumps[builtin], rule)
 			}
 		}
 	}
 	return p, nil
+}
+
+// leadsToUs says whether the target of a rule is a chain of Freshet's; what its
+// comment says is something else.
+func leadsToUs(rule string) bool {
+	words := parted(rule)
+	for i, w := range words[:max(len(words)-1, 0)] {
+		target := w == "-j" || w == "-g"
+		if target && (i == 0 || words[i-1] != "--comment" && words[i-1] != "--log-prefix") && strings.HasPrefix(words[i+1], chainMark) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *xtWay) differs(ctx context.Context, b build) ([]string, error) {
