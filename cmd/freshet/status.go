@@ -66,7 +66,7 @@ func printCheck(w io.Writer, st api.Status, err error) error {
 	word, code := "UNKNOWN", exit(3)
 	switch {
 	case err != nil:
-		fmt.Fprintf(w, "FRESHET UNKNOWN - %s\n", oneLine(err.Error()))
+		fmt.Fprintf(w, "FRESHET UNKNOWN - %s\n", strings.ReplaceAll(oneLine(err.Error()), "|", "/"))
 		return code
 	case st.State == "up to date":
 		word, code = "OK", 0

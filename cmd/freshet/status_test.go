@@ -38,6 +38,16 @@ func TestCheckWarnsOfWhatKeepsBasesFromBeingFresh(t *testing.T) {
 		{"a delivery failed, with a bar in its error", func(st *api.Status) {
 			st.Engines = []api.EngineError{{Base: "hosts", Step: "deliver", Error: "a|b", At: noon}}
 		}, 1, "FRESHET WARNING - up to date (engine of hosts: deliver failed at 2026-11-22 12:00 UTC: a/b) | hosts=22s"},
+		{"a base is out of date", func(st *api.Status) {
+			st.State, st.Why, st.Bases[0].Age = "out of date", "the last update failed", 300_000
+		}, 1, "FRESHET WARNING - out of date: the last update failed | hosts=300000s"},
+		{"a base is totally out of date", func(st *api.Status) { st.State, st.Bases[0].Age = "totally out of date", 700_000 }, 2,
+			"FRESHET CRITICAL - totally out of date | hosts=700000s"},
+		{"out of date and no agent stays a warning", func(st *api.Status) { st.State, st.Agent = "out of date", false }, 1,
+			"FRESHET WARNING - out of date (no agent runs) | hosts=22s"},
+		{"a state that is not known", func(st *api.Status) { st.State = "rotten" }, 3, "FRESHET UNKNOWN - rotten | hosts=22s"},
+		{"two bases", func(st *api.Status) { st.Bases = append(st.Bases, api.BaseStatus{Name: "urls", Age: -3}) }, 0,
+			"FRESHET OK - up to date | hosts=22s urls=-3s"},
 		{"no base at all is worse than a warning", func(st *api.Status) {
 			st.State, st.Bases, st.Update.Enabled = "without databases", nil, false
 		}, 2, "FRESHET CRITICAL - without databases (task 6 (Update) is off)"},
@@ -51,6 +61,15 @@ func TestCheckWarnsOfWhatKeepsBasesFromBeingFresh(t *testing.T) {
 		if errors.As(err, &code); int(code) != row.code || out.String() != row.line+"\n" {
 			t.Errorf("%s: exit %d, %q", row.name, code, out.String())
 		}
+	}
+}
+
+func TestCheckIsUnknownWhereTheStatusCannotBeRead(t *testing.T) {
+	var out strings.Builder
+	err := printCheck(&out, api.Status{}, errors.New("no\nagent | here"))
+	var code exit
+	if errors.As(err, &code); code != 3 || out.String() != "FRESHET UNKNOWN - no agent / here\n" {
+		t.Errorf("exit %d, %q", code, out.String())
 	}
 }
 
