@@ -192,9 +192,9 @@ func (s State) ForgetModules(confirmed map[string]Slot) State {
 // equal says whether two states are the same, times to the instant.
 func (s State) equal(o State) bool {
 	same := slices.EqualFunc(s.Quarantine, o.Quarantine, func(a, b Withdrawn) bool {
-		at := a.At.Equal(b.At)
-		a.At, b.At = b.At, b.At
-		return at && a == b
+		sameAt := a.At.Equal(b.At)
+		a.At = b.At
+		return sameAt && a == b
 	})
 	return same && s.Format == o.Format && s.Current == o.Current && s.Good == o.Good && s.Previous == o.Previous &&
 		s.Last == o.Last && s.Trial == o.Trial && s.BadEnds == o.BadEnds && s.Layer == o.Layer && s.Over == o.Over
