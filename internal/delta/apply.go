@@ -333,9 +333,8 @@ func (a *applier) insert(n int64, lines bool) error {
 		}
 		a.out = a.out[:len(a.out)+len(room)]
 		a.written += int64(len(room))
-		if a.written == a.newSize && lines {
-			n-- // the last line may lack its line feed
-			break
+		if lines && n == 1 && a.written == a.newSize && room[len(room)-1] != '\n' {
+			n = 0 // the last line may lack its line feed
 		}
 	}
 	return nil

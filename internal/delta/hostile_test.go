@@ -65,6 +65,10 @@ func specimens(t testing.TB) map[string]struct{ old, new, patch []byte } {
 	add("packed inserts", text, append([]byte("a new first line\n"), text...), nil)
 	add("sparse differences", text, changed, delta.Suffix{})
 	add("dense differences", dense, moved, same{})
+	l := list(40)
+	add("lines", l, bytes.Join([][]byte{l[310:620], []byte("a line\n"), l[:310], l[620:]}, nil), delta.Hash{})
+	add("records of one size", table(400), edited(table(400)), delta.Hash{})
+	add("a swarm of differences", dense, swarm(dense), same{})
 	add("raw inserts", dense, append(noise(2, 1500), dense...), nil)
 	add("zstd inserts", nil, list(5000), nil)
 	return out
