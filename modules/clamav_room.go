@@ -3,6 +3,7 @@ package modules
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,6 +44,8 @@ const (
 	perByte        = 3
 	perArchiveByte = 5
 )
+
+var errNoMemory = errors.New("not enough memory")
 
 // Plan says how a version of size bytes would be tried.
 func (c *ClamAV) Plan(ctx context.Context, size int64) (string, error) {

@@ -3,7 +3,6 @@ package modules
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -238,5 +237,3 @@ func (f *firstBytes) Write(p []byte) (int, error) {
 	f.Buffer.Write(p[:max(0, min(len(p), most-f.Len()))])
 	return len(p), nil
 }
-
-var errNoMemory = errors.New("not enough memory")

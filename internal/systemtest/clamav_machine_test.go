@@ -28,6 +28,7 @@ func TestClamAVOfDebianIsUpdatedWhileItScans(t *testing.T) {
 	m.copyIn(p.repo()+"/metadata/1.root.json", "/etc/freshet/root.json")
 	m.write("/etc/freshet/freshet.yaml", "version: 1\nsources: [{url: /srv/repo}]\nupdate: {every: 30d}\nbases:\n  - name: hashes\n    engine: clamav\n")
 	m.write("/etc/systemd/system/clamav-daemon.service.d/own.conf", "[Unit]\nConditionPathExistsGlob=\nConditionPathExistsGlob=/var/lib/clamav/*.?db\n")
+	m.write("/var/lib/clamav/other.hdb", hash("Test.Other", "of another"))
 	m.run("systemctl", "daemon-reload")
 	m.run("freshet", "service", "install")
 	m.run("freshet", "service", "start")
@@ -80,9 +81,15 @@ func (m *machine) finds(content string) string {
 
 func (m *machine) detects(version int) {
 	m.t.Helper()
-	poll(m.t, 3*time.Minute, fmt.Sprintf("clamd detects version %d", version), func() bool {
-		return m.finds(fmt.Sprintf("version %d", version)) == fmt.Sprintf("Test.Version.%d", version)
-	})
+	text, said := fmt.Sprintf("version %d", version), ""
+	for end := time.Now().Add(6 * time.Minute); m.finds(text) != fmt.Sprintf("Test.Version.%d", version); waitFor(m.t, time.Second) {
+		if time.Now().After(end) {
+			_, err := m.clamd().Scan(m.t.Context(), strings.NewReader(text))
+			out, _ := m.command("sh", "-c", "systemctl status -l clamav-daemon.service clamav-daemon.socket; tail /var/log/clamav/clamav.log; ls -l /var/lib/clamav").CombinedOutput()
+			m.t.Fatalf("clamd does not detect version %d: %q, %v\n%s", version, said, err, out)
+		}
+		said = m.finds(text)
+	}
 }
 
 // owns says whether a process is one of the machine's.

@@ -193,8 +193,9 @@ func TestAStrangerGainsNothingByRacingARename(t *testing.T) {
 func TestAStrangerGainsNothingByTheImportFolder(t *testing.T) {
 	s := newStranger(t)
 	s.e.update(api.Updated)
-	if err := os.WriteFile("/proc/sys/fs/protected_hardlinks", []byte("0"), 0); err == nil {
-		t.Cleanup(func() { os.WriteFile("/proc/sys/fs/protected_hardlinks", []byte("1"), 0) })
+	const protected = "/proc/sys/fs/protected_hardlinks" // where it is off, as on older systems
+	if was, err := os.ReadFile(protected); err == nil && os.WriteFile(protected, []byte("0"), 0) == nil {
+		t.Cleanup(func() { os.WriteFile(protected, was, 0) })
 	}
 	links := 0
 	for i, plant := range []string{
@@ -262,9 +263,10 @@ func TestAStrangerGainsNothingByTheSocket(t *testing.T) {
 		}
 	}
 	// Many that hold a connection and say nothing, or follow and do not read.
-	hold := start(t, s.command(`for i in $(seq 200); do
-		(sleep 60) | nc -U "$R/agent.sock" >/dev/null 2>&1 &
-	done 2>/dev/null; `+strings.ReplaceAll(curl, "-m 20", "-m 60")+`"http://a/v1/events?follow=1" | sleep 60`))
+	slow := strings.ReplaceAll(curl, "-m 20", "-m 60")
+	hold := start(t, s.command(`for i in $(seq 100); do
+		(sleep 60) | `+slow+`-X POST -T - http://a/v1/licence >/dev/null 2>&1 &
+	done; `+slow+`"http://a/v1/events?follow=1" | sleep 60`))
 	s.p.release("list", records(2, 1000))
 	s.e.update(api.Updated)
 	s.gainedNothing()
