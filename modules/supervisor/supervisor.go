@@ -91,9 +91,6 @@ type Supervisor struct {
 // state folder.
 var ErrRunning = errors.New("another process holds the state folder")
 
-// lockTime is how long agents of a supervisor that died have to end.
-const lockTime = 30 * time.Second
-
 // Run supervises until ctx ends, and then ends all that it started.
 func (s *Supervisor) Run(ctx context.Context) error {
 	s.Times = s.Times.orDefaults()
@@ -134,7 +131,7 @@ func (s *Supervisor) hold(ctx context.Context) error {
 			return fmt.Errorf("making the folders: %w", err)
 		}
 	}
-	ctx, stop := context.WithTimeout(ctx, lockTime)
+	ctx, stop := context.WithTimeout(ctx, s.Times.Stop) // that agents of one that died have to end
 	defer stop()
 	s.lock, err = s.Disk.LockWait(ctx, filepath.Join(s.Dir, "lock"))
 	if errors.Is(err, durable.ErrLocked) {

@@ -1,0 +1,138 @@
+package supervisor_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+// TestAnAccidentAtAnyStepOfAnUpdate has something happen at each step that the
+// supervisor writes to the disk while it tries, judges and confirms a version,
+// and expects that a whole version runs then, and that the next update succeeds.
+func TestAnAccidentAtAnyStepOfAnUpdate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts some hundred processes")
+	}
+	for _, what := range []string{"kill supervisor", "kill agents", "stop agents"} {
+		for step := 1; step <= 24; step++ {
+			t.Run(fmt.Sprintf("%s at step %d", what, step), func(t *testing.T) {
+				t.Parallel()
+				accidentAt(t, what, step)
+			})
+		}
+	}
+}
+
+func accidentAt(t *testing.T, what string, step int) {
+	times := quick
+	times.Beat, times.Stop = 3*times.Soak*10, 3*times.Soak*5
+	w := newWorld(t, times, fmt.Sprintf("TEST_ACCIDENT=%s %d", what, step))
+	w.install()
+	w.write(w.dir+"/armed", "")
+	w.change(w.slot("2.0.0", ""), false)
+	w.until("it is decided", func() bool {
+		return w.runs("2.0.0") || w.held("2.0.0") != "" && w.runs("1.0.0")
+	})
+	w.check()
+	if _, err := os.Stat(w.dir + "/happened"); err != nil {
+		t.Logf("the update has fewer than %d steps", step)
+	}
+	if what == "kill supervisor" && w.held("2.0.0") != "" {
+		t.Errorf("one bad end was held against it: %s", w.held("2.0.0"))
+	}
+	os.Remove(w.dir + "/armed")
+	w.change(w.slot("3.0.0", ""), false)
+	w.until("the next update is confirmed", func() bool { return w.runs("3.0.0") })
+	w.check()
+}
+
+func TestWhatIsNoRegressionDoesNotRollBack(t *testing.T) {
+	slow := quick
+	slow.Soak = waitFor // the trial is under way when it is broken off
+	for _, row := range []struct {
+		name string
+		do   func(w *world)
+	}{
+		{"a power cut and a day off, as a boot does", func(w *world) { w.cut() }},
+		{"an orderly stop", func(w *world) { w.stop() }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, slow)
+			w.install()
+			w.change(w.slot("2.0.0", ""), false)
+			w.until("it is on trial", func() bool { p, err := w.ask(); return err == nil && p == w.store.Dir+"/modules/agent/2.0.0/freshet" })
+			row.do(w)
+			w.start()
+			w.until("the good version runs first", func() bool {
+				p, err := w.ask()
+				return err == nil && p == w.store.Dir+"/modules/agent/1.0.0/freshet"
+			})
+			w.until("the trial is taken up again", func() bool {
+				p, err := w.ask()
+				return err == nil && p == w.store.Dir+"/modules/agent/2.0.0/freshet"
+			})
+			st, err := w.store.Load()
+			if err != nil || st.BadEnds != 0 || len(st.Quarantine) != 0 {
+				t.Errorf("%+v, %v", st, err)
+			}
+		})
+	}
+}
+
+func TestANewerVersionTakesTheTrialsPlaceAndTheGoodOneStaysGood(t *testing.T) {
+	slow := quick
+	slow.Soak = waitFor
+	w := newWorld(t, slow)
+	w.install()
+	on := func(version string) func() bool {
+		return func() bool {
+			p, err := w.ask()
+			return err == nil && p == w.store.Dir+"/modules/agent/"+version+"/freshet"
+		}
+	}
+	w.change(w.slot("2.0.0", ""), false)
+	w.until("2.0.0 is on trial", on("2.0.0"))
+	w.change(w.slot("3.0.0", "exits at once"), false)
+	w.until("3.0.0 is taken back, to the good one", func() bool { return w.held("3.0.0") != "" && w.runs("1.0.0") })
+	if w.held("2.0.0") != "" {
+		t.Error("2.0.0, which did nothing wrong, is held back")
+	}
+}
+
+func TestASecondSupervisorDoesNotBegin(t *testing.T) {
+	w := newWorld(t, quick)
+	w.install()
+	first := w.process()
+	w.t.Log("first", first)
+	out, err := w.second()
+	if err == nil {
+		t.Errorf("a second one ended well: %s", out)
+	}
+	if w.process() != first || !w.runs("1.0.0") {
+		t.Error("the first one does not run any more")
+	}
+}
+
+func TestSettingsEditedDuringATrialAreKeptAsideAndTheOldOnesComeBack(t *testing.T) {
+	times := quick
+	times.Soak = waitFor
+	w := newWorld(t, times)
+	file := w.dir + "/freshet.yaml"
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	w.install()
+	w.change(w.slot("2.0.0", "dies later"), false)
+	w.until("it is on trial", func() bool { p, err := w.ask(); return err == nil && p == w.store.Dir+"/modules/agent/2.0.0/freshet" })
+	w.write(file, "version: 2\nnew: true\n")
+	w.until("it is taken back", func() bool { return w.held("2.0.0") != "" && w.runs("1.0.0") })
+	data, err := os.ReadFile(file)
+	st, err2 := os.Stat(file)
+	if err != nil || err2 != nil || string(data) != "version: 1\n" || st.Mode().Perm() != 0o640 {
+		t.Errorf("the settings are %q, %v, %v", data, st.Mode(), err)
+	}
+	if data, err := os.ReadFile(file + ".edited-during-agent-2.0.0"); err != nil || string(data) != "version: 2\nnew: true\n" {
+		t.Errorf("the edit is %q, %v", data, err)
+	}
+}
