@@ -181,6 +181,13 @@ func notes(st api.Status) []string {
 	if !st.Agent {
 		all = append(all, "no agent runs: nothing is updated by itself")
 	}
+	if sup := st.Supervisor; sup != nil && sup.Trial != nil {
+		all = append(all, fmt.Sprintf("on trial: %s after %s (%s); confirmed in %s at the earliest",
+			oneLine(sup.Trial.Modules), oneLine(sup.Trial.From), oneLine(sup.Trial.Phase), time.Duration(sup.Trial.Left)*time.Second))
+	}
+	if sup := st.Supervisor; sup != nil && sup.Failing != "" {
+		all = append(all, "the supervisor cannot keep an agent running: "+oneLine(sup.Failing))
+	}
 	if st.Trial {
 		all = append(all, fmt.Sprintf("generation %d is on trial", st.Generation))
 	}

@@ -273,7 +273,17 @@ func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
 	s.mu.Unlock()
 	var all []Check
 	for name, slot := range slots {
-		if name == agentModule || len(slot.Health) == 0 {
+		if name == agentModule {
+			continue
+		}
+		if slot.Endpoint != "" {
+			c := Check{Name: "endpoint of " + name, OK: true}
+			if err := endpointAnswers(ctx, slot.Endpoint); err != nil {
+				c.OK, c.Text = false, err.Error()
+			}
+			all = append(all, c)
+		}
+		if len(slot.Health) == 0 {
 			continue
 		}
 		all = append(all, s.moduleCheck(ctx, name, slot))

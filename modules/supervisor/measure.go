@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,13 +49,33 @@ func answers(ctx context.Context, socket string) error {
 	if err != nil {
 		return err
 	}
+	return get(ctx, conn, "freshet", "/v1/version")
+}
+
+// endpointAnswers asks a module at its endpoint on this machine, and is content
+// with any answer of HTTP 200.
+func endpointAnswers(ctx context.Context, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" || u.Port() == "" {
+		return fmt.Errorf("endpoint %.80q is not http://127.0.0.1:PORT/PATH", endpoint)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	return get(ctx, conn, u.Host, u.RequestURI())
+}
+
+// get reads no more of the answer than its status, and closes conn.
+func get(ctx context.Context, conn net.Conn, host, path string) error {
 	defer conn.Close()
 	if end, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(end); err != nil {
 			return err
 		}
 	}
-	if _, err := io.WriteString(conn, "GET /v1/version HTTP/1.1\r\nHost: freshet\r\nConnection: close\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n"); err != nil {
 		return err
 	}
 	head := make([]byte, len("HTTP/1.1 200"))
