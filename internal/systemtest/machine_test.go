@@ -77,10 +77,17 @@ func (m *machine) powerOff() {
 	}
 }
 
-// reset is a reboot without a word: all processes are gone at once.
+// reset is a reboot without a word: with its first process all others are gone
+// at once (pid_namespaces(7)).
 func (m *machine) reset() {
 	m.t.Helper()
-	m.life.signal(syscall.SIGKILL)
+	pid, err := strconv.Atoi(m.leader)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		m.t.Fatal(err)
+	}
 	<-m.life.ended
 	m.up()
 }

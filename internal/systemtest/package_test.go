@@ -55,7 +55,8 @@ func TestPackage(t *testing.T) {
 	p := newPublisher(t, released)
 	p.release("list", records(1, 1000))
 	m := boot(t, "--network-veth")
-	w := &packaged{m, p, p.serveAt(m.connect()), deb(t, one), ""}
+	near := newMirror(t, p, m.connect())
+	w := &packaged{machine: m, p: p, mirror: near, url: near.url, deb: deb(t, one)}
 	two := release(t, "v1.0.1")
 	if _, err := os.Stat(filepath.Join(two, "SHA256SUMS.sig")); err == nil {
 		t.Error("it is signed without a key")
@@ -72,6 +73,7 @@ func TestPackage(t *testing.T) {
 		{"an upgrade keeps everything and restarts", (*packaged).upgrades},
 		{"removal stops it and keeps state, installing again goes on", (*packaged).removes},
 		{"disabled it stays so over an upgrade", (*packaged).staysDisabled},
+		{"what happens to hosts", (*packaged).livesThroughIt},
 		{"purge removes state and settings", (*packaged).purges},
 	} {
 		ok := t.Run(step.name, func(t *testing.T) {
@@ -88,6 +90,7 @@ func TestPackage(t *testing.T) {
 type packaged struct {
 	*machine
 	p         *publisher
+	mirror    *mirror
 	url       string
 	deb, next string
 }
@@ -251,10 +254,10 @@ func (w *packaged) staysDisabled() {
 		}
 	}
 	w.hasVersion(2) // read without an agent
+	w.run("systemctl", "enable", "freshet")
 }
 
 func (w *packaged) purges() {
-	w.run("systemctl", "enable", "--now", "freshet")
 	w.run("apt-get", "purge", "-y", "-qq", "freshet")
 	for _, path := range []string{"/etc/freshet", "/var/lib/freshet", "/usr/bin/freshet", "/usr/lib/systemd/system/freshet.service", "/etc/systemd/system/multi-user.target.wants/freshet.service"} {
 		if w.has(path) {
@@ -302,22 +305,6 @@ func (m *machine) told(code string) int {
 		}
 	}
 	return n
-}
-
-// serveAt serves the repository on an address of this side, and gives the URL.
-func (p *publisher) serveAt(address string) string {
-	p.t.Helper()
-	d := start(p.t, p.command("serve", p.repo(), "--listen", address+":0"))
-	url := ""
-	poll(p.t, 10*time.Second, "freshet-publish serve listens", func() bool {
-		line, _, whole := strings.Cut(d.output.String(), "\n")
-		url = strings.TrimPrefix(line, "listening ")
-		return whole
-	})
-	if !strings.HasPrefix(url, "http://"+address+":") {
-		p.t.Fatalf("it serves at %q", url)
-	}
-	return url
 }
 
 // connect gives both ends of the machine's cable their addresses, and this
