@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/rollback"
@@ -107,4 +108,22 @@ func (p *power) mends(dir string, floor marks, a act) {
 		}
 	}
 	p.checkRuns(dir, floor)
+	p.checkCleared(dir)
+}
+
+// checkCleared asserts that no half of anything lies there, but for downloads,
+// which are resumed.
+func (p *power) checkCleared(dir string) {
+	p.t.Helper()
+	left, err := os.ReadDir(filepath.Join(dir, "tmp"))
+	p.must(err)
+	for _, e := range left {
+		if !strings.HasSuffix(e.Name(), ".part") {
+			p.t.Errorf("left over after a repair: tmp/%s", e.Name())
+		}
+	}
+	half, _ := filepath.Glob(filepath.Join(dir, "*.tmp-*"))
+	if len(half) > 0 {
+		p.t.Errorf("half written after a repair: %v", half)
+	}
 }

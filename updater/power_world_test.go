@@ -274,7 +274,7 @@ func (p *power) checkTidy(dir string) {
 	st, err := store.Load()
 	p.must(err)
 	all := store.Generations()
-	known := []string{"bases", "generations", "manifests", "tmp", "trust", "state.json", "agent-id"}
+	known := []string{"bases", "generations", "manifests", "tmp", "trust", "state.json", "state.lock", "agent-id"}
 	for _, g := range all {
 		if !slices.Contains(st.Keep(all), g.Number) {
 			p.t.Errorf("generation %d is kept for nothing", g.Number)

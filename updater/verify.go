@@ -135,7 +135,7 @@ func (u *Updater) check(ctx context.Context, k *kept) error {
 // Repair verifies, and fetches again what is damaged: by deltas from versions
 // that are whole where that is cheaper, else whole. Files of a tree that are
 // still right are not written again. The versions found are as in Verify, with
-// an error for what is still damaged.
+// an error for what is still damaged. Leftovers of broken runs are removed first.
 func (u *Updater) Repair(ctx context.Context, names []string, progress func(Progress)) ([]Verified, error) {
 	defer u.closeIdle()
 	r := &reporter{to: progress}
@@ -143,6 +143,9 @@ func (u *Updater) Repair(ctx context.Context, names []string, progress func(Prog
 	if err != nil {
 		return nil, err
 	}
+	// What a broken repair left takes the room that this one needs. A disk that
+	// cannot even be cleared is told of at the end: some may be mended still.
+	cleared := u.clear()
 	u.damaged = map[string]bool{}
 	defer func() { u.damaged = nil }()
 	for _, k := range list {
@@ -169,7 +172,7 @@ func (u *Updater) Repair(ctx context.Context, names []string, progress func(Prog
 			return out, context.Cause(ctx)
 		}
 	}
-	return out, u.showAgain(ctx, changed)
+	return out, errors.Join(u.showAgain(ctx, changed), cleared)
 }
 
 // mend obtains one version again and puts it in the place of the damaged one,

@@ -123,9 +123,13 @@ func (u *Updater) prune(st rollback.State) error {
 		u.pruneVersions(keepDirs),
 		u.pruneSlots(keepSlots),
 		u.pruneManifests(st, keepManifests),
-		u.pruneTemporary(),
-		u.Disk.Reap(u.Dir),
+		u.clear(),
 	)
+}
+
+// clear removes what broken runs left half done.
+func (u *Updater) clear() error {
+	return errors.Join(u.pruneTemporary(), u.Disk.Reap(u.Dir))
 }
 
 func (u *Updater) pruneVersions(keep map[string]bool) error {
@@ -196,6 +200,9 @@ func (u *Updater) isHeld(st rollback.State, file string) bool {
 // named by their hash and are resumed. What no run has touched for long goes.
 func (u *Updater) pruneTemporary() error {
 	entries, err := os.ReadDir(u.tmp())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
