@@ -91,8 +91,11 @@ func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	// A body must come at once; the answer may take its time.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+	// A body must come at once; the answer may take its time. Without a body the
+	// server reads on for the end of the connection: a deadline would be one.
+	if req.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+	}
 	answer := &begun{ResponseWriter: w}
 	err := r.serve(a, answer, req)
 	if errors.Is(err, fs.ErrPermission) { // of this process, where no agent runs
