@@ -55,17 +55,18 @@ type Agent struct {
 
 	place *supervisor.Place // nil: no supervisor started it
 
-	mu      sync.Mutex // guards what follows
-	force   *inForce
-	refused string // why the settings file as it is now is not in force
-	records records
-	run     *run // the running one, or nil
-	last    map[int]*run
-	fetched fetched
-	lock    *durable.Lock
-	service bool  // Run is at work
-	ending  bool  // no run starts any more
-	seen    *seen // what the watcher knows of the bases; nil: look again
+	mu       sync.Mutex // guards what follows
+	force    *inForce
+	refused  string // why the settings file as it is now is not in force
+	records  records
+	run      *run // the running one, or nil
+	last     map[int]*run
+	fetched  fetched
+	lock     *durable.Lock
+	service  bool  // Run is at work
+	ending   bool  // no run starts any more
+	takeBack bool  // the settings' bases changed: see takeBackDelivered
+	seen     *seen // what the watcher knows of the bases; nil: look again
 
 	eventsMu sync.Mutex    // guards events; taken after mu, if both
 	events   *eventlog.Log // nil without the lock

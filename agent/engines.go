@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -42,4 +43,15 @@ func (a *Agent) engineErrors(installed []updater.Installed) []api.EngineError {
 		}
 	}
 	return out
+}
+
+// takeBackDelivered removes what engines were delivered that the settings no
+// longer name, if those changed. While a run is at work, which may deliver by
+// the settings of before, it waits for its end. The caller holds a.mu.
+func (a *Agent) takeBackDelivered() {
+	if !a.takeBack || a.run != nil || a.lock == nil {
+		return
+	}
+	a.takeBack = false
+	a.updater(a.force).TakeBackDelivered(context.Background())
 }

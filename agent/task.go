@@ -161,6 +161,7 @@ func (a *Agent) exclusively(ctx context.Context, name string, work func(context.
 	r.cancel(nil)
 	a.mu.Lock()
 	a.run, a.seen = nil, nil
+	a.takeBackDelivered()
 	a.mu.Unlock()
 	a.nudge()
 	signal(a.wall.again)
@@ -275,6 +276,7 @@ func (a *Agent) finish(r *run, f finished) {
 		a.warn("the result is not kept over a restart", err)
 	}
 	a.run, a.seen = nil, nil
+	a.takeBackDelivered()
 	a.mu.Unlock()
 	r.finish(f.result)
 	close(r.done)

@@ -97,6 +97,8 @@ func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 	}
 	a.emit(event.SettingsLoaded, map[string]string{"file": a.Settings})
 	a.reschedule(predefined[0], !reflect.DeepEqual(old.Sources, s.Sources) || old.Root != s.Root || !reflect.DeepEqual(old.Bases, s.Bases) || !reflect.DeepEqual(old.Modules, s.Modules))
+	a.takeBack = a.takeBack || !reflect.DeepEqual(old.Bases, s.Bases)
+	a.takeBackDelivered()
 	a.nudge()
 	signal(a.rewatch)
 	signal(a.remetrics)
@@ -146,6 +148,8 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 		Stale: map[string]bases.Thresholds{}, Engines: map[string]*modules.Engine{},
 		Emit: a.emit, Ceiling: int64(f.settings.Disk.Ceiling), Bandwidth: int64(f.settings.Update.Bandwidth),
 	}
+	// The defaults name no engine: that is no reason to take anything away.
+	u.TakeBack = f.read()
 	u.Modules = &updater.ModulePolicy{Mode: f.settings.Modules.Mode, Each: f.settings.Modules.Modes(), Silent: f.settings.Modules.Notices == "off"}
 	if a.place != nil {
 		u.Switcher = a.place

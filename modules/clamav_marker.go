@@ -70,6 +70,8 @@ func (c *ClamAV) remember(m marker) error {
 	return c.disk.WriteFile(c.markerPath(), data, 0o600)
 }
 
+func (c *ClamAV) names() []string { return []string{c.base, c.base + "+marker"} }
+
 // stage has the files of the version delivered, and then a marker for them.
 func (c *ClamAV) stage(_ context.Context, dir string, done int) (*staged, error) {
 	switch done {

@@ -51,6 +51,14 @@ func (f *folder) step(d *durable.Disk, op, name string) error {
 	return d.Step(op, filepath.Join(f.Name(), name))
 }
 
+// did says that a step was done.
+func (f *folder) did(d *durable.Disk, op, name string, err error) error {
+	if err != nil {
+		return err
+	}
+	return d.Did(op, filepath.Join(f.Name(), name))
+}
+
 func (f *folder) open(name string, flags int, mode uint32) (*os.File, error) {
 	fd, err := unix.Openat(f.fd(), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	if err != nil {
@@ -134,7 +142,7 @@ func (f *folder) place(d *durable.Disk, src, name string, st unix.Stat_t, want a
 	}
 	err := f.step(d, "rename", name)
 	if err == nil {
-		err = f.err("rename", name, unix.Renameat(f.fd(), temp, f.fd(), name))
+		err = f.did(d, "rename", name, f.err("rename", name, unix.Renameat(f.fd(), temp, f.fd(), name)))
 	}
 	if err != nil {
 		unix.Unlinkat(f.fd(), temp, 0)
@@ -173,7 +181,7 @@ func (f *folder) copy(d *durable.Disk, src, temp string, want attributes) error 
 	if err := f.step(d, "fsync", temp); err != nil {
 		return err
 	}
-	return out.Sync()
+	return f.did(d, "fsync", temp, out.Sync())
 }
 
 // clone shares the blocks where the file system can, and copies elsewhere.
@@ -213,14 +221,14 @@ func (f *folder) remove(d *durable.Disk, name string, flags int) error {
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	return f.err("remove", name, err)
+	return f.did(d, "remove", name, f.err("remove", name, err))
 }
 
 func (f *folder) sync(d *durable.Disk) error {
 	if err := f.step(d, "syncdir", ""); err != nil {
 		return err
 	}
-	return f.Sync()
+	return f.did(d, "syncdir", "", f.Sync())
 }
 
 // reap removes what interrupted runs left.

@@ -25,6 +25,8 @@ type stager interface {
 	// stage gives what to deliver for the version in dir, in order. It is
 	// called again after each delivery that it asks for, until it gives none.
 	stage(ctx context.Context, dir string, done int) (*staged, error)
+	// names are those of all that it may ask for.
+	names() []string
 }
 
 // staged is a folder to deliver; of each name a record of its own is kept.

@@ -60,7 +60,7 @@ func (r record) clone() record {
 }
 
 // recordPath names the record by base and folder: when the operator changes
-// the folder, what was delivered into the old one is the operator's.
+// the folder, what was delivered into the old one is taken back, see TakeBack.
 func (r *reconciler) recordPath() string {
 	sum := sha256.Sum256([]byte(filepath.Clean(r.To)))
 	return filepath.Join(r.StateDir, "delivered", fmt.Sprintf("%s-%x.json", r.base, sum[:4]))

@@ -149,6 +149,8 @@ func (y *YARA) scan(ctx context.Context, r rules, dir string) error {
 	return nil
 }
 
+func (y *YARA) names() []string { return []string{y.base} }
+
 // stage has the sources delivered, or the one compiled file that stands for
 // them.
 func (y *YARA) stage(ctx context.Context, dir string, done int) (*staged, error) {

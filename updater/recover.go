@@ -62,6 +62,7 @@ func (u *Updater) Start(ctx context.Context) (resume bool, err error) {
 		return resume, err
 	}
 	u.catchUp(ctx, moved, gen)
+	u.TakeBackDelivered(ctx)
 	return resume, u.prune(st)
 }
 

@@ -25,21 +25,24 @@ import (
 // Updater updates the bases under one state folder. One process at a time may
 // use it: whoever does holds the lock (see [Updater.Lock]).
 type Updater struct {
-	Dir     string                      // state folder
-	Runtime string                      // folder that a boot empties
-	Root    []byte                      // pinned root of trust (root.json)
-	Sources []source.Source             // mirrors of one repository, in the order to ask
-	Count   *source.Counter             // what all sources count with; nil: no figures in results
-	Bases   []string                    // wanted; nil: every base of the repository
-	Only    []string                    // of those, the bases that an update is about, the others stay as they are; none: all
-	Engines map[string]*modules.Engine  // by base; a base without one is confirmed at once
-	Stale   map[string]bases.Thresholds // local thresholds, by base
-	Ceiling int64                       // most bytes that Dir may take; 0: no ceiling
-	Version string                      // of this agent, held against Manifest.Agent
-	Proving bool                        // of a source: what is no longer wanted stays where nothing wanted could be had
-	Foreign bool                        // what is installed is another repository's: its numbers say nothing
-	Disk    *durable.Disk
-	Clock   *clock.Clock
+	Dir     string                     // state folder
+	Runtime string                     // folder that a boot empties
+	Root    []byte                     // pinned root of trust (root.json)
+	Sources []source.Source            // mirrors of one repository, in the order to ask
+	Count   *source.Counter            // what all sources count with; nil: no figures in results
+	Bases   []string                   // wanted; nil: every base of the repository
+	Only    []string                   // of those, the bases that an update is about, the others stay as they are; none: all
+	Engines map[string]*modules.Engine // by base; a base without one is confirmed at once
+	// TakeBack says that Engines are all that there are: what was delivered for
+	// others is removed again. False: it is left, as where no settings were read.
+	TakeBack bool
+	Stale    map[string]bases.Thresholds // local thresholds, by base
+	Ceiling  int64                       // most bytes that Dir may take; 0: no ceiling
+	Version  string                      // of this agent, held against Manifest.Agent
+	Proving  bool                        // of a source: what is no longer wanted stays where nothing wanted could be had
+	Foreign  bool                        // what is installed is another repository's: its numbers say nothing
+	Disk     *durable.Disk
+	Clock    *clock.Clock
 	// Bandwidth is the most that downloads take, in bytes a second; 0: no limit.
 	Bandwidth int64
 	Emit      func(code event.Code, fields map[string]string) // nil: silent

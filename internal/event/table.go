@@ -34,6 +34,8 @@ const (
 	SettingsLoaded           Code = "SettingsLoaded"
 	SettingsRefused          Code = "SettingsRefused"
 	EngineFailed             Code = "EngineFailed"
+	DeliveryTakenBack        Code = "DeliveryTakenBack"
+	DeliveryLeft             Code = "DeliveryLeft"
 	BaseUnknown              Code = "BaseUnknown"
 	WithoutSource            Code = "WithoutSource"
 	DiskFull                 Code = "DiskFull"
@@ -114,6 +116,8 @@ var Table = []Kind{
 	{SettingsLoaded, Info, "settings loaded from {file}", ""},
 	{SettingsRefused, Error, "settings in {file} were refused, {instead}: {error}", "mend the file; freshet settings check FILE tries it"},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
+	{DeliveryTakenBack, Info, "base {base} is no longer delivered: {files} files removed from {folder}", ""},
+	{DeliveryLeft, Warning, "base {base} is no longer delivered, and some of it stays in {folder}: {error}", "look at it, and remove what the engine shall not use any more"},
 	{BaseUnknown, Warning, "{error}", "freshet settings show lists what is wanted"},
 	{WithoutSource, Warning, "no source is set: nothing can be updated", "add sources to the settings, or take bundles with freshet import PATH"},
 	{DiskFull, Error, "not enough disk: {need} bytes needed, {free} free at {path}", "free some space, inodes (df -i) or quota, whichever is short; the installed bases stay in use"},
