@@ -122,8 +122,9 @@ func (u *Updater) leftBehindBy(left, back rollback.Generation) []rollback.Withdr
 	at := u.Clock.Now().UTC()
 	var gone []rollback.Withdrawn
 	for _, name := range left.Changed(back) {
-		if left.Bases[name].Version > back.Bases[name].Version {
-			gone = append(gone, rollback.Withdrawn{Base: name, Version: left.Bases[name].Version, Keys: left.Bases[name].Keys, At: at, Reason: "rolled back by an operator", ByHand: true})
+		is, was := left.Bases[name], back.Bases[name]
+		if is.Version > was.Version || was.Freed(is.Keys) { // either would be taken again
+			gone = append(gone, rollback.Withdrawn{Base: name, Version: is.Version, Keys: is.Keys, At: at, Reason: "rolled back by an operator", ByHand: true})
 		}
 	}
 	for _, name := range left.ChangedModules(back) {
