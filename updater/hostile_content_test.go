@@ -84,7 +84,7 @@ func forgedContent(t *testing.T) []odd {
 		}, text: "corrupt delta"},
 		{name: "a full image whose patch makes no progress", make: func(f *forger, m *bases.Manifest, _ string) {
 			m.Full = f.blob(stuck(f.t, nil, m.Image.Size))
-		}, text: "corrupt delta: an operation does nothing"},
+		}, text: "corrupt delta: two operations in a row give nothing"},
 		{name: "a delta to the wrong content", make: func(f *forger, m *bases.Manifest, image string) {
 			m.Deltas = []bases.Delta{{From: 2, Blob: f.blob(patch(f.t, f.old(), []byte(strings.ToUpper(image))[:m.Image.Size]))}}
 		}, first: updater.Updated, event: event.DeltaFailed, text: "another content than the one signed", hint: "the next best way"},
@@ -93,7 +93,7 @@ func forgedContent(t *testing.T) []odd {
 		}, first: updater.Updated, event: event.DeltaFailed, text: "corrupt delta", hint: "the next best way"},
 		{name: "a delta whose patch makes no progress", make: func(f *forger, m *bases.Manifest, _ string) {
 			m.Deltas = []bases.Delta{{From: 2, Blob: f.blob(stuck(f.t, f.old(), m.Image.Size))}}
-		}, first: updater.Updated, event: event.DeltaFailed, text: "an operation does nothing", hint: "the next best way"},
+		}, first: updater.Updated, event: event.DeltaFailed, text: "two operations in a row give nothing", hint: "the next best way"},
 	}
 }
 
@@ -123,13 +123,13 @@ func forgedManifests() []odd {
 // old is version 2, which the endpoint has.
 func (f *forger) old() []byte { return []byte(records(2, 8000)) }
 
-// stuck is a patch in which an operation does nothing: such a one must not
+// stuck is a patch in which operations give nothing: such a one must not
 // keep an endpoint busy. It is searched, so that the format may change.
 func stuck(t *testing.T, old []byte, size int64) []byte {
 	t.Helper()
 	for b := 255; b >= 0; b-- {
 		data := append([]byte{0x10}, bytes.Repeat([]byte{byte(b)}, 12)...)
-		if err := tryPatch(t, old, data, size); err != nil && strings.Contains(err.Error(), "does nothing") {
+		if err := tryPatch(t, old, data, size); err != nil && strings.Contains(err.Error(), "give nothing") {
 			return data
 		}
 	}

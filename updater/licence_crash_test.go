@@ -46,7 +46,7 @@ func (h *hours) run(dir string, hour int, change ...func(*updater.Updater)) upda
 	return h.updater(append([]func(*updater.Updater){from, h.change}, change...)...).Run(h.t.Context(), "test", nil)
 }
 
-// good is the version of the list that is confirmed.
+// good is the newest version of a base that is confirmed; 0: none is.
 func (h *hours) good(dir string) int64 {
 	h.t.Helper()
 	store := rollback.Store{Dir: filepath.Join(dir, "state")}
@@ -58,7 +58,11 @@ func (h *hours) good(dir string) int64 {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return g.Bases["list"].Version
+	newest := int64(0)
+	for _, ref := range g.Bases {
+		newest = max(newest, ref.Version)
+	}
+	return newest
 }
 
 // stopped runs an update and gives what a kill and a power cut would leave

@@ -129,7 +129,7 @@ func (u *Updater) prune(st rollback.State) error {
 
 // clear removes what broken runs left half done.
 func (u *Updater) clear() error {
-	return errors.Join(u.pruneTemporary(), u.Disk.Reap(u.Dir))
+	return errors.Join(u.pruneTemporary(), u.Disk.Reap(u.Dir), u.Disk.ReapFile(u.markPath()))
 }
 
 func (u *Updater) pruneVersions(keep map[string]bool) error {

@@ -249,6 +249,17 @@ func (d *Disk) syncFS(path string) error {
 // Reap removes what an interrupted write left in the folder dir. Only the
 // holder of the lock over dir may call it.
 func (d *Disk) Reap(dir string) error {
+	return d.reap(dir, func(name string) bool { return strings.Contains(name, tempMark) })
+}
+
+// ReapFile removes what interrupted writes of the file at path left beside it.
+// Only who alone writes that file may call it.
+func (d *Disk) ReapFile(path string) error {
+	prefix := filepath.Base(path) + tempMark
+	return d.reap(filepath.Dir(path), func(name string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+func (d *Disk) reap(dir string, left func(name string) bool) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -257,7 +268,7 @@ func (d *Disk) Reap(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.Contains(e.Name(), tempMark) {
+		if left(e.Name()) {
 			if err := d.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}

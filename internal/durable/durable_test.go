@@ -153,6 +153,26 @@ func TestReapRemovesHalfWrittenFilesAlone(t *testing.T) {
 	}
 }
 
+func TestReapFileRemovesWhatIsLeftOfThatFileAlone(t *testing.T) {
+	dir := t.TempDir()
+	var d *durable.Disk
+	for _, name := range []string{"mine", "mine-too"} {
+		f, err := d.Create(filepath.Join(dir, name), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Write([]byte("half"))
+	}
+	os.WriteFile(filepath.Join(dir, "mine"), nil, 0o600)
+	if err := d.ReapFile(filepath.Join(dir, "mine")); err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if len(entries) != 2 || entries[0].Name() != "mine" || !strings.HasPrefix(entries[1].Name(), "mine-too.tmp-") {
+		t.Errorf("left: %v", entries)
+	}
+}
+
 func TestATreeOfAnySizeIsSyncedWhole(t *testing.T) {
 	for _, n := range []int{3, 200} {
 		r := &recorder{dir: t.TempDir()}
