@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,8 +13,11 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// packagedProgram is where a package puts this program.
-const packagedProgram = "/usr/bin/freshet"
+// Where a package puts this program, and what the service starts.
+const (
+	packagedProgram  = "/usr/bin/freshet" // a link to the one beside the launcher
+	packagedLauncher = "/usr/lib/freshet/freshet-launch"
+)
 
 // extraCommands makes the files of a package out of the commands: a build with
 // the tag gendocs can, what is released cannot.
@@ -56,12 +60,25 @@ func generate(root *cobra.Command, dir string) error {
 	if err := root.GenFishCompletionFile(filepath.Join(completion, "freshet.fish"), true); err != nil {
 		return err
 	}
+	return generateUnits(dir)
+}
+
+func generateUnits(dir string) error {
 	o := &options{config: defaultConfig, stateDir: defaultStateDir, socket: defaultSocket}
-	text, err := unitOf(packagedProgram, o, nil).render()
+	u := unitOf(packagedProgram, o, nil)
+	boot, err := bootUnit(u, o.stateDir)
+	if err != nil {
+		return err
+	}
+	u.Launch = packagedLauncher
+	text, err := u.render()
 	if err != nil {
 		return err
 	}
 	// What a person reads of the unit leads to the man page.
 	text = strings.Replace(text, "\nAfter=", "\nDocumentation=man:freshet(1) file:/usr/share/doc/freshet/operations.md\nAfter=", 1)
-	return os.WriteFile(filepath.Join(dir, "freshet.service"), []byte(text), 0o644)
+	boot = strings.Replace(boot, "\nDefaultDependencies=", "\nDocumentation=man:freshet-firewall(1) file:/usr/share/doc/freshet/firewall.md\nDefaultDependencies=", 1)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "freshet.service"), []byte(text), 0o644),
+		os.WriteFile(filepath.Join(dir, "freshet-firewall.service"), []byte(boot), 0o644))
 }

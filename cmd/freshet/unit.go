@@ -15,7 +15,8 @@ var unitTemplate string
 // unit is what a systemd unit of the agent depends on.
 type unit struct {
 	Program string   // absolute path
-	Args    []string // after "agent"
+	Launch  string   // absolute path of the launcher; "": Program is its own
+	Args    []string // its flags
 	Write   []string // folders, besides its own, that the agent writes to
 }
 
