@@ -45,5 +45,9 @@ func (a *Agent) tellRefused() {
 	if !a.force.read() {
 		instead = "and none were accepted before: nothing is in force but the defaults, without a source"
 	}
+	if a.unlifted != nil {
+		a.tellUnlifted(instead)
+		return
+	}
 	a.emit(event.SettingsRefused, map[string]string{"file": a.Settings, "error": a.refused, "instead": instead})
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/eventlog"
+	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/modules/supervisor"
 )
 
@@ -57,7 +58,8 @@ type Agent struct {
 
 	mu       sync.Mutex // guards what follows
 	force    *inForce
-	refused  string // why the settings file as it is now is not in force
+	refused  string                   // why the settings file as it is now is not in force
+	unlifted *settings.MigrationError // set with refused, where that is why
 	records  records
 	run      *run // the running one, or nil
 	last     map[int]*run

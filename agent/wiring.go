@@ -49,6 +49,7 @@ func (a *Agent) loadSettings() {
 	if a.refused = refusal(err); a.refused == "" {
 		return
 	}
+	a.unlifted = unlifted(err)
 	if last, ok := a.accepted(); ok {
 		a.relog(a.force.settings.Log, last.settings.Log)
 		a.force = last
@@ -76,7 +77,7 @@ func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 	case a.refused == err.Error():
 		return
 	default:
-		a.refused = err.Error()
+		a.refused, a.unlifted = err.Error(), unlifted(err)
 		a.tellRefused()
 		return
 	}

@@ -33,6 +33,8 @@ const (
 	PublishedInFuture        Code = "PublishedInFuture"
 	SettingsLoaded           Code = "SettingsLoaded"
 	SettingsRefused          Code = "SettingsRefused"
+	SettingsNotMigrated      Code = "SettingsNotMigrated"
+	SettingsBack             Code = "SettingsBack"
 	EngineFailed             Code = "EngineFailed"
 	DeliveryTakenBack        Code = "DeliveryTakenBack"
 	DeliveryLeft             Code = "DeliveryLeft"
@@ -115,6 +117,8 @@ var Table = []Kind{
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
 	{SettingsLoaded, Info, "settings loaded from {file}", ""},
 	{SettingsRefused, Error, "settings in {file} were refused, {instead}: {error}", "mend the file; freshet settings check FILE tries it"},
+	{SettingsNotMigrated, Error, "settings in {file} could not be migrated from version {from} to {to}, {instead}: {error}; the file is untouched{kept}", "go back with freshet rollback, or write the file anew for this version (docs/settings.md); tell the publisher of Freshet"},
+	{SettingsBack, Info, "the trial of {modules} is broken off: {settings}", ""},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
 	{DeliveryTakenBack, Info, "base {base} is no longer delivered: {files} files removed from {folder}", ""},
 	{DeliveryLeft, Warning, "base {base} is no longer delivered, and some of it stays in {folder}: {error}", "look at it, and remove what the engine shall not use any more"},

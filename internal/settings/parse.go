@@ -71,7 +71,7 @@ func read(path string) ([]byte, error) {
 }
 
 // Parse reads settings of any known version. The error is [Problems], which
-// name file and line.
+// name file and line, or a [MigrationError].
 func Parse(file string, data []byte) (*Settings, error) {
 	d := &decoder{file: file}
 	doc := d.document(data)
@@ -82,10 +82,9 @@ func Parse(file string, data []byte) (*Settings, error) {
 	if version == 0 {
 		return nil, d.err()
 	}
-	doc, err := migrate(doc, version, steps())
+	doc, err := migrate(file, doc, version, steps())
 	if err != nil {
-		d.problem(0, "%v", err)
-		return nil, d.err()
+		return nil, err
 	}
 	s := d.settings(doc)
 	if err := d.err(); err != nil {
@@ -156,23 +155,4 @@ func (d *decoder) version(doc *yaml.Node) int {
 	}
 	d.problem(doc.Line, "version is missing: put version: %d first", Version)
 	return 0
-}
-
-// step lifts a document by one version. It is pure but for doc, which it may
-// change, and keeps the lines of what it keeps.
-type step func(doc *yaml.Node) (*yaml.Node, error)
-
-// steps lead from version 1 to Version: steps()[i] from i+1 to i+2. A new step
-// comes with a file in testdata/migrate, which says what the others there say.
-func steps() []step { return nil }
-
-func migrate(doc *yaml.Node, version int, steps []step) (*yaml.Node, error) {
-	for v := version; v-1 < len(steps); v++ {
-		next, err := steps[v-1](doc)
-		if err != nil {
-			return nil, fmt.Errorf("lifting the settings from version %d to %d: %w", v, v+1, err)
-		}
-		doc = next
-	}
-	return doc, nil
 }

@@ -52,10 +52,10 @@ func (d *decoder) settings(doc *yaml.Node) *Settings {
 		"events": func(n *yaml.Node) {
 			d.mapping(n, "events", fields{"max_bytes": d.size(&s.Events.MaxBytes, "events.max_bytes", minEventBytes, maxEventBytes)})
 		},
-		"modules": func(n *yaml.Node) { d.modules(n, &s.Modules) },
-		"disk":    func(n *yaml.Node) { d.disk(n, &s.Disk) },
-		"metrics": func(n *yaml.Node) { s.Metrics = d.metrics(n) },
-		"support": d.str(&s.Support, "support", supportText),
+		"modules":  func(n *yaml.Node) { d.modules(n, &s.Modules) },
+		"disk":     func(n *yaml.Node) { d.disk(n, &s.Disk) },
+		"metrics":  func(n *yaml.Node) { s.Metrics = d.metrics(n) },
+		supportKey: d.str(&s.Support, supportKey, supportText),
 	})
 	return s
 }

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// Version is the current version of the schema.
-const Version = 1
-
 // Settings is what is in force: every value is set, by the operator or by
 // default. docs/settings.md says what each means.
 type Settings struct {

@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 )
 
@@ -134,5 +135,44 @@ func TestSettingsEditedDuringATrialAreKeptAsideAndTheOldOnesComeBack(t *testing.
 	}
 	if data, err := os.ReadFile(file + ".edited-during-agent-2.0.0"); err != nil || string(data) != "version: 2\nnew: true\n" {
 		t.Errorf("the edit is %q, %v", data, err)
+	}
+}
+
+func TestATrialThatAPersonBreaksOffGivesTheSettingsBack(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		stopped bool
+	}{{"while the service runs", false}, {"while it is stopped", true}} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Soak = waitFor
+			w := newWorld(t, times)
+			file := w.dir + "/freshet.yaml"
+			w.install()
+			w.change(w.slot("2.0.0", ""), false)
+			w.until("it is on trial", func() bool { p, err := w.ask(); return err == nil && p == w.store.Dir+"/modules/agent/2.0.0/freshet" })
+			w.write(file, "new: 2\n")
+			w.change(w.slot("3.0.0", ""), false)
+			w.until("another takes its place", func() bool { p, err := w.ask(); return err == nil && p == w.store.Dir+"/modules/agent/3.0.0/freshet" })
+			w.write(file, "new: 3\n")
+			if row.stopped {
+				w.stop()
+			}
+			w.until("the trial is broken off", func() bool {
+				was, err := w.store.Load()
+				return err == nil && w.store.Switch(was, was.Revert()) == nil
+			})
+			if row.stopped {
+				w.start()
+			} else if pid := w.process(); pid > 0 {
+				_ = syscall.Kill(pid, syscall.SIGHUP)
+			}
+			w.until("the good one runs", func() bool { return w.runs("1.0.0") })
+			w.until("the settings are back", func() bool { data, err := os.ReadFile(file); return err == nil && string(data) == "version: 1\n" })
+			if data, err := os.ReadFile(file + ".edited-during-agent-3.0.0"); err != nil || string(data) != "new: 3\n" {
+				t.Errorf("the edit is %q, %v", data, err)
+			}
+		})
 	}
 }

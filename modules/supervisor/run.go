@@ -86,6 +86,7 @@ func (s *Supervisor) reconcileTrial(v view) {
 	if s.trial != nil {
 		s.dropTrial()
 	}
+	s.settleSettings(v)
 	if v.runs() {
 		s.startTrial(v)
 	}

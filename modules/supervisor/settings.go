@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
 )
 
 // keptSettings is the operator's settings file as it was before a trial, byte
@@ -57,13 +60,16 @@ func (s *Supervisor) kept() (keptSettings, error) {
 	return k, json.Unmarshal(data, &k)
 }
 
-// keepSettings keeps the file over a trial. A trial that is taken up again
-// keeps what was before its first beginning.
+// keepSettings keeps the file over a trial. A trial that is taken up again, or
+// that takes another's place, keeps what was before the first one's beginning.
 func (s *Supervisor) keepSettings(tried string) error {
-	if k, err := s.kept(); err == nil && k.For == tried {
+	k, err := s.kept()
+	if err == nil && k.For == tried {
 		return nil
 	}
-	k, err := s.readSettings()
+	if err != nil {
+		k, err = s.readSettings()
+	}
 	if err != nil {
 		return err
 	}
@@ -110,6 +116,36 @@ func (s *Supervisor) restoreSettings(tried string) string {
 		return "the settings file, which had been removed, is back"
 	}
 	return "the settings file is back as it was; what was edited meanwhile is in " + edited
+}
+
+// settleSettings puts the file back after a trial that a person broke off,
+// whether a supervisor ran then or not. What was confirmed keeps its own.
+func (s *Supervisor) settleSettings(v view) {
+	if v.Good == 0 || v.ofModules {
+		return
+	}
+	k, err := s.kept()
+	switch {
+	case err != nil:
+		return
+	case isGood(k.For, v.good.Modules):
+		s.forgetSettings()
+		return
+	}
+	if text := s.restoreSettings(k.For); text != "" {
+		s.tell(event.SettingsBack, map[string]string{"modules": k.For, "settings": text})
+	}
+}
+
+// isGood says whether all that was tried, in the words of namesOf, is good now.
+func isGood(tried string, good map[string]rollback.Slot) bool {
+	for _, part := range strings.Split(tried, ", ") {
+		name, version, _ := strings.Cut(part, " ")
+		if good[name].Version != version {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Supervisor) put(path string, k keptSettings) error {

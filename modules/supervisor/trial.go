@@ -113,6 +113,7 @@ func (s *Supervisor) begin() error {
 		}
 	}
 	os.Remove(s.markPath())
+	s.settleSettings(v)
 	return s.registerPackage()
 }
 

@@ -1,0 +1,5 @@
+//go:build !nextschema
+
+package settings_test
+
+const goldenDir = "testdata/migrate"
