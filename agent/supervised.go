@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
@@ -53,6 +55,9 @@ func (a *Agent) ableToWork() error {
 	return nil
 }
 
+// checkTime is how long one check may take.
+const checkTime = 5 * time.Second
+
 // Names of the checks.
 const (
 	checkSettings = "settings"
@@ -71,9 +76,14 @@ func (a *Agent) health() []supervisor.Check {
 		outcome(checkBases, err),
 		outcome(checkSelf, selfTest()),
 	}
-	for name, check := range a.Checks {
-		ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-		all = append(all, outcome(name, check(ctx)))
+	checks := maps.Clone(a.Checks)
+	if checks == nil {
+		checks = map[string]func(context.Context) error{}
+	}
+	checks[checkFirewall] = a.checkWall
+	for _, name := range slices.Sorted(maps.Keys(checks)) {
+		ctx, stop := context.WithTimeout(context.Background(), checkTime)
+		all = append(all, outcome(name, checks[name](ctx)))
 		stop()
 	}
 	return all
