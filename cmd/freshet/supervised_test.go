@@ -33,6 +33,7 @@ type host struct {
 	dir   string
 	file  string // of the settings
 	prog  string // the package's program
+	clock string // file that moves a test build's clock; "": none does
 	store rollback.Store
 
 	mu   sync.Mutex // guards what follows
@@ -83,7 +84,7 @@ func (h *host) put(from, to string) {
 }
 
 func (h *host) environ() []string {
-	return append(os.Environ(), "FRESHET_CONFIG="+h.file, "FRESHET_STATE_DIR="+h.store.Dir, "FRESHET_SOCKET="+h.dir+"/run/agent.sock")
+	return append(os.Environ(), "FRESHET_CONFIG="+h.file, "FRESHET_STATE_DIR="+h.store.Dir, "FRESHET_SOCKET="+h.dir+"/run/agent.sock", "FRESHET_TEST_CLOCK="+h.clock)
 }
 
 // start is the service manager.
