@@ -129,7 +129,11 @@ func (u *Updater) prune(st rollback.State) error {
 
 // clear removes what broken runs left half done.
 func (u *Updater) clear() error {
-	return errors.Join(u.pruneTemporary(), u.Disk.Reap(u.Dir), u.Disk.ReapFile(u.markPath()))
+	err := errors.Join(u.pruneTemporary(), u.Disk.ReapFile(u.markPath()))
+	if u.Switcher == nil { // else another process writes to the folder, and clears it at its start
+		err = errors.Join(err, u.Disk.Reap(u.Dir))
+	}
+	return err
 }
 
 func (u *Updater) pruneVersions(keep map[string]bool) error {

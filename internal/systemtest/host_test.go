@@ -65,11 +65,12 @@ func (h *host) clock(text string) { h.write(clockFile, text) }
 func (h *host) movable() {
 	h.clock("0s")
 	h.write("/etc/systemd/system/freshet.service.d/test.conf", "[Service]\nEnvironment=FRESHET_TEST_CLOCK="+clockFile+"\nWatchdogSec=6\n")
+	h.quickTrials()
 	h.run("systemctl", "stop", "freshet")
-	h.copyIn(program(tagged, "freshet"), "/usr/bin/freshet")
-	h.run("systemctl", "daemon-reload")
+	h.copyIn(agentOf(h.t, "1.0.2", "crashpoints,testclock"), "/usr/lib/freshet/freshet")
+	h.run("systemctl", "start", "freshet")
+	h.confirms("v1.0.2")
 	h.starts = h.told("AgentStarted")
-	h.start()
 }
 
 func (h *host) start() {

@@ -107,6 +107,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
+	// No agent lives yet: what broken writes left is nobody's.
+	if err := s.Disk.Reap(s.Dir); err != nil {
+		s.say("what broken writes left: %v", err)
+	}
 	s.loadPending()
 	if err := s.begin(); err != nil {
 		return err

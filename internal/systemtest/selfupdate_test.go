@@ -1,0 +1,244 @@
+//go:build system
+
+package systemtest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// agentOf builds the program as a version.
+func agentOf(t *testing.T, version, tags string) string {
+	t.Helper()
+	path := filepath.Join(folder(t), "freshet")
+	c := exec.Command("go", "build", "-trimpath", "-tags", tags, "-ldflags", "-s -w -X main.version=v"+version,
+		"-o", path, "github.com/freshet/freshet/cmd/freshet")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	return path
+}
+
+// TestAgentUpdatesItself installs the package on a Debian booted for it and
+// publishes good and bad versions of the agent outside.
+func TestAgentUpdatesItself(t *testing.T) {
+	needsRoot(t)
+	p := newPublisher(t, released)
+	p.release("list", records(1, 1000))
+	first := deb(t, release(t, "v1.0.0"))
+	m := boot(t, "--network-veth")
+	near := newMirror(t, p, m.connect())
+	w := &packaged{machine: m, p: p, mirror: near, url: near.url, deb: first, mechanism: "iptables", unnamed: agentOf(t, unnamed, "")}
+	for _, step := range []struct {
+		name string
+		do   func(*packaged)
+	}{
+		{"installed and enrolled, the package's version is good", (*packaged).begins},
+		{"through three versions", (*packaged).climbs},
+		{"one that exits at once is taken back", (*packaged).exitsAtOnce},
+		{"one that serves and crashes, again and again, is taken back", (*packaged).crashesServing},
+		{"one that is cut off is taken back", (*packaged).isCutOff},
+		{"one that is never ready is taken back", (*packaged).neverReady},
+		{"one that damages the settings is taken back, and the settings too", (*packaged).damagesSettings},
+		{"its exposure is 3.0 at most", (*packaged).exposure},
+	} {
+		ok := t.Run(step.name, func(t *testing.T) {
+			m.t, p.t = t, t
+			step.do(w)
+		})
+		if !ok {
+			t.Fatalf("the steps after this one need it\n%s", m.journal())
+		}
+	}
+}
+
+// support is whom an operator asks, in the settings here.
+const support = "help@example.org"
+
+func (w *packaged) begins() {
+	w.apt(w.deb)
+	w.runs()
+	w.quickTrials()
+	w.copyIn(w.p.repo()+"/metadata/1.root.json", "/root/root.json")
+	w.run("freshet", "enroll", w.url, "--root", "/root/root.json")
+	w.write("/etc/freshet/freshet.yaml", w.read("/etc/freshet/freshet.yaml")+"support: "+support+"\n")
+	w.run("systemctl", "restart", "freshet")
+	w.hasVersion(1)
+	w.confirms("v1.0.0")
+}
+
+// offers publishes a version of the agent, whose folder make fills, and has the
+// host update.
+func (w *packaged) offers(version string, make func(dir string), flags ...string) {
+	w.t.Helper()
+	dir := folder(w.t)
+	make(dir)
+	sh(w.t, "chmod", "-R", "755", dir)
+	programs := strings.Join(strings.Fields(sh(w.t, "ls", dir)), ", ")
+	write(w.t, filepath.Join(dir, "module.yaml"), fmt.Sprintf("name: agent\nversion: %s\nplatform: linux/%s\nprograms: [%s]\nstart: [freshet]\nfirewall: %s\n",
+		version, strings.TrimSpace(sh(w.t, "go", "env", "GOHOSTARCH")), programs, w.mechanism))
+	w.p.run(append([]string{"module", w.p.repo(), dir}, flags...)...)
+	w.t.Log(w.run("freshet", "update"))
+}
+
+func (w *packaged) offersGood(version string) {
+	w.t.Helper()
+	began := time.Now()
+	w.offers(version, w.built(version))
+	w.confirms("v" + version)
+	w.t.Logf("%s is confirmed %s after it was offered", version, time.Since(began).Round(time.Second))
+}
+
+// unnamed is the version that a program is built as, to be named later.
+const unnamed = "9.99.9"
+
+// built is the program as a version. It is linked once: another version has
+// another name in it, of the same length, and is another file.
+func (w *packaged) built(version string) func(string) {
+	return func(dir string) {
+		w.t.Helper()
+		data, err := os.ReadFile(w.unnamed)
+		if err != nil || len(version) != len(unnamed) || !bytes.Contains(data, []byte("v"+unnamed)) {
+			w.t.Fatalf("%s cannot be named %s: %v", w.unnamed, version, err)
+		}
+		data = bytes.ReplaceAll(data, []byte("v"+unnamed), []byte("v"+version))
+		if err := os.WriteFile(filepath.Join(dir, "freshet"), data, 0o755); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *packaged) climbs() {
+	pid := w.mainPID()
+	for _, version := range []string{"1.10.0", "1.20.0", "1.30.0"} {
+		w.offersGood(version)
+	}
+	if now := w.mainPID(); now != pid {
+		w.t.Errorf("the service's process was %d and is %d", pid, now)
+	}
+	w.hasVersion(1)
+}
+
+// script is a program in place of the agent's.
+func (w *packaged) script(text string) func(string) {
+	return func(dir string) { write(w.t, dir+"/freshet", "#!/bin/sh\n"+text+"\n") }
+}
+
+func (w *packaged) exitsAtOnce() {
+	w.offers("1.30.1", w.script("echo cannot load >&2; exit 7"))
+	w.takenBack("1.30.1", "stable")
+}
+
+// then is a program that does something and becomes the package's.
+func (w *packaged) then(text string) func(string) {
+	return w.script(text + "\nexec /usr/lib/freshet/freshet \"$@\"")
+}
+
+func (w *packaged) crashesServing() {
+	w.offers("1.30.2", w.then("(sleep 1; kill -SEGV $$) &"))
+	w.takenBack("1.30.2", "stable")
+}
+
+func (w *packaged) isCutOff() {
+	w.offers("1.30.3", func(dir string) {
+		sh(w.t, "cp", program(released, "freshet"), dir+"/freshet")
+		sh(w.t, "truncate", "-s", "300K", dir+"/freshet")
+	}, "--any-program")
+	w.takenBack("1.30.3", "stable")
+}
+
+func (w *packaged) neverReady() {
+	w.offers("1.30.4", w.script("exec sleep 1000"))
+	w.takenBack("1.30.4", "alive")
+}
+
+func (w *packaged) damagesSettings() {
+	before := w.inUse()
+	w.offers("1.30.5", w.then("echo 'sorces: []' >>/etc/freshet/freshet.yaml"))
+	w.takenBack("1.30.5", "settings")
+	edited := "/etc/freshet/freshet.yaml.edited-during-agent-1.30.5"
+	if !strings.Contains(w.read(edited), "sorces") {
+		w.t.Errorf("%s is %q", edited, w.read(edited))
+	}
+	w.run("rm", edited)
+	if after := w.inUse(); after != before {
+		w.t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// takenBack expects that a version goes back by itself to 1.30.0 for a check, and
+// reads from the journal how long it took.
+func (w *packaged) takenBack(version, check string) {
+	w.t.Helper()
+	poll(w.t, 2*time.Minute, version+" is taken back", func() bool {
+		return strings.Contains(w.run("freshet", "modules", "show", "agent"), version+" held back") && w.status().Version == "v1.30.0"
+	})
+	poll(w.t, 30*time.Second, "the operator is told", func() bool {
+		return strings.Contains(w.run("freshet", "events", "--json"), "rolled back from "+version)
+	})
+	starts := w.said(`agent ` + regexp.QuoteMeta(version) + ` starts`)
+	decided := w.said(`ModuleRolledBack: module agent rolled back from ` + regexp.QuoteMeta(version) + ` to 1\.30\.0: ` + check + `: `)
+	w.t.Logf("%.1f s from its first start to the decision: %s", decided.at-starts.at, decided.text)
+	if back, ok := w.find(`the good version serves again`); ok && back.at > decided.at {
+		w.t.Logf("%.1f s from the decision to the good version's serving: %s", back.at-decided.at, back.text)
+	} else {
+		w.t.Log("the good version served all the time")
+	}
+	hint := w.said(`hint: nothing needs to be done now: 1\.30\.0 runs as before`)
+	if !strings.Contains(hint.text, support) {
+		w.t.Errorf("the hint: %s", hint.text)
+	}
+	w.hasVersion(1)
+}
+
+// entry is a line of the journal.
+type entry struct {
+	at   float64 // seconds since boot
+	text string
+}
+
+func (m *machine) said(pattern string) entry {
+	m.t.Helper()
+	found, ok := m.find(pattern)
+	if !ok {
+		m.t.Fatalf("the journal has nothing like %s\n%s", pattern, m.journal())
+	}
+	return found
+}
+
+// find is the last line of the service's journal that a pattern fits; of a
+// version's starts the first.
+func (m *machine) find(pattern string) (entry, bool) {
+	m.t.Helper()
+	re := regexp.MustCompile(pattern)
+	var found entry
+	for line := range strings.Lines(m.run("journalctl", "-u", "freshet", "--no-pager", "-o", "json")) {
+		var e struct {
+			Message any    `json:"MESSAGE"`
+			At      string `json:"__MONOTONIC_TIMESTAMP"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			m.t.Fatalf("%v: %s", err, line)
+		}
+		text, _ := e.Message.(string)
+		if !re.MatchString(text) || strings.HasSuffix(pattern, " starts") && found.text != "" {
+			continue
+		}
+		micros, err := strconv.ParseFloat(e.At, 64)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		found = entry{micros / 1e6, text}
+	}
+	return found, found.text != ""
+}
