@@ -207,14 +207,14 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 func TestSignalReachesTheProcessOfThePidfile(t *testing.T) {
 	dir := t.TempDir()
 	got, pidfile := filepath.Join(dir, "got"), filepath.Join(dir, "engine.pid")
-	child := exec.Command(script(t, `trap 'echo HUP > `+got+`' HUP; echo $$ > `+pidfile+`.new; mv `+pidfile+`.new `+pidfile+`; while :; do sleep 0.05; done`))
+	child := exec.Command(script(t, `trap 'echo USR1 > `+got+`' USR1; echo $$ > `+pidfile+`.new; mv `+pidfile+`.new `+pidfile+`; while :; do sleep 0.05; done`))
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer child.Wait()
 	defer child.Process.Kill()
 	until(t, func() bool { _, err := os.Stat(pidfile); return err == nil })
-	e := &modules.Engine{Base: "hashes", Signal: &modules.Signal{Pidfile: pidfile, Name: "HUP"}}
+	e := &modules.Engine{Base: "hashes", Signal: &modules.Signal{Pidfile: pidfile, Name: "USR1"}}
 	if err := e.Take(context.Background(), version); err != nil {
 		t.Fatal(err)
 	}
