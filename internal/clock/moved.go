@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -22,30 +23,47 @@ func Moved(path string) (*Clock, error) {
 	if _, _, _, err := moved(path); err != nil {
 		return nil, err
 	}
+	m := &mover{path: path, last: reading{pace: 1, from: time.Now()}}
 	return &Clock{
-		Wall: func() time.Time {
-			at, offset, pace, err := moved(path)
-			if err != nil { // it is being written: a moment later it is there
-				return time.Now()
-			}
-			if !at.IsZero() {
-				return at
-			}
-			st, err := os.Stat(path)
-			if err != nil {
-				return time.Now()
-			}
-			since := time.Since(st.ModTime())
-			return st.ModTime().Add(offset + time.Duration(float64(since)*pace))
-		},
-		Pace: func() float64 {
-			_, _, pace, err := moved(path)
-			if err != nil {
-				return 1
-			}
-			return pace
-		},
+		Wall: func() time.Time { return m.read().now() },
+		Pace: func() float64 { return m.read().pace },
 	}, nil
+}
+
+// mover remembers what the file said last: one that is being written is empty
+// for a moment, and the clock must not jump back for that.
+type mover struct {
+	path string
+	mu   sync.Mutex // guards last
+	last reading
+}
+
+// reading is what the file says, and since when.
+type reading struct {
+	at     time.Time // not zero: the clock stands
+	offset time.Duration
+	pace   float64
+	from   time.Time // when the file was written
+}
+
+func (r reading) now() time.Time {
+	if !r.at.IsZero() {
+		return r.at
+	}
+	return r.from.Add(r.offset + time.Duration(float64(time.Since(r.from))*r.pace))
+}
+
+func (m *mover) read() reading {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st, err := os.Stat(m.path)
+	if err == nil {
+		r := reading{from: st.ModTime()}
+		if r.at, r.offset, r.pace, err = moved(m.path); err == nil {
+			m.last = r
+		}
+	}
+	return m.last
 }
 
 // moved reads what the file says.

@@ -23,7 +23,16 @@ const (
 	loadClients    = 8
 )
 
-// TestClamAVIsUpdatedWhileItScans updates a clamd of 1,000,000 signatures while
+// loadOfHost is how many signatures the clamd of the host is given: what a
+// million does is shown by Debian's own, and here too in a soak.
+func loadOfHost() int {
+	if os.Getenv("FRESHET_SOAK") != "" {
+		return loadSignatures
+	}
+	return loadSignatures / 10
+}
+
+// TestClamAVIsUpdatedWhileItScans updates a clamd of many signatures while
 // eight clients have it scan without pause: first by a plain RELOAD, with the
 // file renamed into its folder, then by Freshet. It asserts that every scan has
 // a verdict and no verdict is wrong, and prints the longest scan and the most
@@ -31,16 +40,16 @@ const (
 func TestClamAVIsUpdatedWhileItScans(t *testing.T) {
 	s := newScanner(t, true, map[string]string{"other.hdb": hash("Test.Other", "of another")})
 	p := newPublisher(t, released)
-	p.hdb(signatures(1, loadSignatures))
+	p.hdb(signatures(1, loadOfHost()))
 	e := s.endpointFor(p, "hashes", "")
 	e.update(api.Updated)
 	compareLoads(t, load{
 		clamd: s.client, mine: commandHas(s.dir, e.dir), detected: func(version int) bool {
 			return s.finds(fmt.Sprintf("version %d", version)) == fmt.Sprintf("Test.Version.%d", version)
 		},
-		plain: func() { s.plainReload(signatures(2, loadSignatures)) },
+		plain: func() { s.plainReload(signatures(2, loadOfHost())) },
 		freshet: func() {
-			p.hdb(signatures(3, loadSignatures))
+			p.hdb(signatures(3, loadOfHost()))
 			t.Log(e.run("update", "--dry-run"))
 			e.update(api.Updated)
 		},
@@ -73,7 +82,7 @@ type load struct {
 // that went.
 func compareLoads(t *testing.T, l load) {
 	t.Helper()
-	rows := []string{"| 1,000,000 signatures, 8 clients | scans | longest scan | until detected | most memory: clamd | clamscan | all together |", "| --- | --- | --- | --- | --- | --- | --- |"}
+	rows := []string{"| 8 clients | scans | longest scan | until detected | most memory: clamd | clamscan | all together |", "| --- | --- | --- | --- | --- | --- | --- |"}
 	for i, way := range []struct {
 		name   string
 		update func()
