@@ -70,7 +70,7 @@ func (a *Agent) draft(ctx context.Context, ask api.Enroll) (draft, error) {
 	f := a.wire(s)
 	only := a.at(f, ask.Source)
 	d.answer.Source = only.sources[0].Name()
-	err = a.exclusively(ctx, "an enrolment", func(ctx context.Context, _ *updater.Updater) error {
+	err = a.inTurn(ctx, "an enrolment", func(ctx context.Context, _ *updater.Updater) error {
 		u := a.updater(only)
 		if want != "" {
 			if d.Root, err = fetchRoot(ctx, u, want); err != nil {

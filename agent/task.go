@@ -143,9 +143,31 @@ func (a *Agent) begin(id int, name string) (*run, context.Context, error) {
 	return r, ctx, nil
 }
 
-// exclusively does short work that no task stands for, alone.
+// exclusively does short work that no task stands for, alone; beside anything
+// else it is refused.
 func (a *Agent) exclusively(ctx context.Context, name string, work func(context.Context, *updater.Updater) error) error {
 	a.mu.Lock()
+	return a.alone(ctx, name, work)
+}
+
+// inTurn is exclusively, but waits for the end of a task's run.
+func (a *Agent) inTurn(ctx context.Context, name string, work func(context.Context, *updater.Updater) error) error {
+	a.mu.Lock()
+	for a.run != nil && a.run.task != 0 {
+		done := a.run.done
+		a.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		a.mu.Lock()
+	}
+	return a.alone(ctx, name, work)
+}
+
+// alone does the work with a.mu held when it is called, and let go meanwhile.
+func (a *Agent) alone(ctx context.Context, name string, work func(context.Context, *updater.Updater) error) error {
 	r, own, err := a.begin(0, name)
 	if err != nil {
 		a.mu.Unlock()
