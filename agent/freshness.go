@@ -154,7 +154,13 @@ func (s *seen) why(j judgement, clock time.Time, update api.Task) string {
 	if j.state == bases.UpToDate {
 		return ""
 	}
-	silence := bases.Now(clock, s.signedAt).Sub(s.signedAt)
+	signed := s.signedAt
+	for _, b := range s.installed { // what was signed with keys replaced since is not known any more
+		if signed.Before(b.Manifest.Published) {
+			signed = b.Manifest.Published
+		}
+	}
+	silence := bases.Now(clock, s.signedAt).Sub(signed)
 	if silence > 24*time.Hour {
 		return fmt.Sprintf("no source has given anything newer than what was signed %s ago", ageText(silence))
 	}

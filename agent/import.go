@@ -75,7 +75,7 @@ func (i *importer) listen(u *updater.Updater) {
 	emit := u.Emit
 	u.Emit = func(code event.Code, fields map[string]string) {
 		switch code {
-		case event.MetadataExpired:
+		case event.MetadataExpired, event.RootExpired:
 			i.expired = true
 		case event.SourceBehind:
 			i.behind = true

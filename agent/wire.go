@@ -15,7 +15,7 @@ func resultOf(r updater.Result) api.Result {
 	return api.Result{
 		Outcome: r.Outcome, Error: r.Error, Source: r.Source, Started: r.Started, Ended: r.Ended,
 		Requests: r.Requests, Bytes: r.Bytes, Full: r.Full, Bases: changesOf(r.Bases), Notes: r.Notes,
-		Modules: moduleChangesOf(r.Modules),
+		Hint: r.Hint, Modules: moduleChangesOf(r.Modules),
 	}
 }
 

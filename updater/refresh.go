@@ -155,6 +155,9 @@ func blame(err error) event.Code {
 	case trust.Behind:
 		return event.SourceBehind
 	case trust.Expired:
+		if trust.RoleOf(err) == "root" {
+			return event.RootExpired
+		}
 		return event.MetadataExpired
 	case trust.Rollback, trust.BadSignature:
 		return event.SourceHostile
@@ -169,6 +172,27 @@ func blame(err error) event.Code {
 		return event.SourceDamaged
 	}
 	return event.SourceFailed
+}
+
+// lapsedHint says what to do where sources had nothing but what has expired: an
+// agent that was off for years may need a person. "" if that is not what failed.
+func lapsedHint(err error) string {
+	var hint string
+	for err != nil {
+		if all, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range all.Unwrap() {
+				if of := lapsedHint(e); len(of) > len(hint) {
+					hint = of
+				}
+			}
+			return hint
+		}
+		if e, ok := err.(*trust.Error); ok && e.Kind == trust.Expired {
+			return event.New(time.Time{}, blame(e), nil).Hint
+		}
+		err = errors.Unwrap(err)
+	}
+	return hint
 }
 
 // passOver tells of stored metadata that was damaged and fetched anew.

@@ -341,7 +341,7 @@ func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 		return
 	case err != nil && !onlyBehind(err):
 		res.Outcome, res.Error = Failed, err.Error()
-		res.RetryAfter = retryAfter(err)
+		res.RetryAfter, res.Hint = retryAfter(err), lapsedHint(err)
 		u.emit(event.UpdateFailed, "error", res.Error)
 		return
 	case err == nil && len(failed) > 0 && good > 0:

@@ -89,6 +89,7 @@ type Result struct {
 	Bases    []Change  `json:"bases"`
 	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
 
+	Hint    string         `json:"hint,omitempty"` // what to do, where the error alone leaves that open
 	Modules []ModuleChange `json:"modules,omitempty"`
 
 	RetryAfter time.Duration `json:"-"` // how long the source asked to be left alone

@@ -43,7 +43,7 @@ func (a *app) printRoles(dir string, states []publish.RoleState) error {
 		}
 	})
 	for _, s := range states {
-		if s.DueSoon(time.Now()) {
+		if s.DueSoon(testClock().Now()) {
 			a.warn("%s expires at %s: renew it with freshet-publish sign %s %s --keys MEDIUM", s.Role, s.Expires.Format(time.RFC3339), dir, s.Role)
 		}
 	}

@@ -18,7 +18,7 @@ func TestNoReleaseHasTheTestsWays(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		has  bool
-	}{{"freshet", false}, {"freshet-lab", true}} {
+	}{{"freshet", false}, {"freshet-lab", true}, {"freshet-publish", false}, {"freshet-publish-lab", true}} {
 		path := filepath.Join(bin, row.name)
 		data, err := os.ReadFile(path)
 		if err != nil {

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bin holds the programs under test: freshet, freshet-publish, and
-// freshet-lab, which is freshet with a clock and crashes to order.
+// bin holds the programs under test: freshet, freshet-publish, and both with a
+// clock and crashes to order, freshet-lab and freshet-publish-lab.
 var bin string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -39,6 +39,7 @@ func testMain(m *testing.M) int {
 		{"build", "-o", filepath.Join(dir, "freshet"), "."},
 		{"build", "-o", filepath.Join(dir, "freshet-lab"), "-tags", "testclock,crashpoints", "."},
 		{"build", "-o", filepath.Join(dir, "freshet-publish"), "../freshet-publish"},
+		{"build", "-o", filepath.Join(dir, "freshet-publish-lab"), "-tags", "testclock,crashpoints", "../freshet-publish"},
 	} {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -106,6 +106,9 @@ func warnings(st api.Status) []string {
 	if st.Refused != "" {
 		all = append(all, refusedNote(st))
 	}
+	if last := st.Update.Last; last != nil && last.Outcome == api.Failed && last.Hint != "" {
+		all = append(all, "what to do: "+last.Hint)
+	}
 	return append(all, engineNotes(st)...)
 }
 
@@ -229,6 +232,9 @@ func printUpdate(w io.Writer, st api.Status) {
 			text += ": " + u.Last.Error
 		}
 		fmt.Fprintf(w, "last update:\t%s (%s): %s\n", stamp(u.Last.Ended), ago(st.Now, u.Last.Ended), oneLine(text))
+		if u.Last.Outcome == api.Failed && u.Last.Hint != "" {
+			fmt.Fprintf(w, "  what to do:\t%s\n", oneLine(u.Last.Hint))
+		}
 		if u.Last.Source != "" {
 			fmt.Fprintf(w, "  from:\t%s\n", oneLine(u.Last.Source))
 		}

@@ -169,7 +169,7 @@ func interrupted(s *session, id int) error {
 func outcome(id int, r api.Result) error {
 	switch r.Outcome {
 	case api.Failed:
-		return &api.Error{Code: api.RunFailed, Text: nameOf(id) + " failed: " + r.Error}
+		return &api.Error{Code: api.RunFailed, Text: nameOf(id) + " failed: " + r.Error, Hint: r.Hint}
 	case api.Partly:
 		return &api.Error{Code: api.RunPartly, Text: "some bases were not updated: " + r.Error}
 	case api.Stopped:

@@ -28,6 +28,7 @@ const (
 	SourceDamaged            Code = "SourceDamaged"
 	SourceHostile            Code = "SourceHostile"
 	MetadataExpired          Code = "MetadataExpired"
+	RootExpired              Code = "RootExpired"
 	DeltaFailed              Code = "DeltaFailed"
 	ClockBehind              Code = "ClockBehind"
 	PublishedInFuture        Code = "PublishedInFuture"
@@ -111,7 +112,8 @@ var Table = []Kind{
 	{SourceBusy, Warning, "source {source} is busy: {error}", "the next source is asked, and this one again after that time"},
 	{SourceDamaged, Error, "source {source} does not give what was signed: {error}", "nothing of it was used, and the next source is asked; if there is no portal or proxy in the way, tell the mirror's administrator"},
 	{SourceHostile, Critical, "source {source} offers what must not be trusted: {error}", "nothing of it was installed; tell the publisher and do not use this mirror"},
-	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again; after years without updates, enroll anew with the publisher's newest root: freshet enroll URL --root FILE --replace"},
+	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again; is this machine's clock right?"},
+	{RootExpired, Error, "the root of trust has expired, and source {source} leads to no newer one: {error}", "protection goes on with the installed bases; get the publisher's newest root on a way that you trust, and run freshet enroll URL --root FILE --replace; if they have none that is valid, they must sign one: freshet-publish sign REPO root; is this machine's clock right?"},
 	{DeltaFailed, Warning, "delta of base {base} from version {from} to {to} failed: {error}", "the next best way is taken"},
 	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock"},
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},

@@ -236,7 +236,7 @@ func (h *host) clockAhead() {
 	h.clock("8760h")
 	poll(h.t, time.Minute, "the bases are totally out of date", func() bool { return h.status().State == "totally out of date" })
 	h.updates(api.Failed)
-	if h.told("MetadataExpired") == 0 {
+	if h.told("MetadataExpired")+h.told("RootExpired") == 0 {
 		h.t.Error("it does not tell what has expired")
 	}
 	h.holds(h.version, 1000)

@@ -68,6 +68,15 @@ func KindOf(err error) Kind {
 	return ""
 }
 
+// RoleOf is the role that an error from this package is about, "" for none.
+func RoleOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Role
+	}
+	return ""
+}
+
 func fail(kind Kind, role, format string, args ...any) error {
 	return &Error{Kind: kind, Role: role, Err: fmt.Errorf(format, args...)}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/freshet/freshet/internal/durable"
@@ -64,6 +65,51 @@ func TestFastForwardRecovery(t *testing.T) {
 			e.recovered = false // from here on the new versions are the mark
 			e.mustRefresh(e.repo)
 		})
+	}
+}
+
+// More roots than one run takes: the next goes on from there, and what was
+// stored under the first of them is known by it.
+func TestRootsBeyondThoseOfOneRun(t *testing.T) {
+	e := newFreshEndpoint(t)
+	for range 300 {
+		e.repo.Publish(root)
+	}
+	e.repo.RotateKeys(timestamp)
+	e.repo.RotateKeys(root)
+	e.repo.Publish(root, timestamp)
+	_, err := e.refresh(e.repo)
+	wantKind(t, err, trust.Unavailable, root)
+	e.recovered = true
+	v := e.mustRefresh(e.repo)
+	if got := v.Versions()[root]; got != 302 {
+		t.Errorf("root version %d, want 302", got)
+	}
+	if notes := v.Notes(); len(notes) > 0 {
+		t.Errorf("it takes what is stored for damaged: %v", notes)
+	}
+}
+
+// A chain with a link missing ends there, and says so as soon as that root has
+// expired: before, the rest cannot be told from another's signatures.
+func TestRootsThatAMirrorLost(t *testing.T) {
+	e := newFreshEndpoint(t)
+	for range 20 {
+		e.repo.Publish(root)
+	}
+	e.repo.RotateKeys(timestamp)
+	e.repo.Publish(root, timestamp)
+	delete(e.repo.Files, "metadata/9.root.json")
+	_, err := e.refresh(e.repo)
+	wantKind(t, err, trust.BadSignature, timestamp)
+	if !strings.Contains(err.Error(), "root version 8") {
+		t.Errorf("it does not say how far it came: %v", err)
+	}
+	e.now = e.now.AddDate(2, 0, 0)
+	_, err = e.refresh(e.repo)
+	wantKind(t, err, trust.Expired, root)
+	if !strings.Contains(err.Error(), "there is no version 9") {
+		t.Errorf("it does not say what is missing: %v", err)
 	}
 }
 

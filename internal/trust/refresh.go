@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -127,7 +128,7 @@ func (r *refresh) checkTimestamp(offered *metadata.Metadata[metadata.TimestampTy
 		if offered.Signed.Version <= r.marks.lastTimestamp && r.ofEarlierRoot(role, offered) {
 			return fail(Behind, role, "version %d is signed with keys that have been replaced since", offered.Signed.Version)
 		}
-		return rejected(role, err)
+		return rejected(role, fmt.Errorf("%w (held against root version %d, the newest that this source leads to)", err, r.trusted.Root.Signed.Version))
 	}
 	if r.marks.rotated {
 		return nil

@@ -107,7 +107,7 @@ func (r *refresh) updateRoot(data []byte) error {
 // walkRoot fetches new roots one by one until there is none (sections 5.3.2
 // to 5.3.9), then refuses to go on if the last is expired (5.3.10).
 func (r *refresh) walkRoot(ctx context.Context) error {
-	for range maxNewRoots {
+	for n := 0; ; n++ {
 		next := r.trusted.Root.Signed.Version + 1
 		data, err := fetch(ctx, r.f, metadata.ROOT, metadataPath(metadata.ROOT, next, true), MaxRoot)
 		if errors.Is(err, ErrNotFound) {
@@ -115,6 +115,9 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if n == maxNewRoots {
+			return fail(Unavailable, metadata.ROOT, "more than %d new versions at once: the next run goes on from version %d", maxNewRoots, next-1)
 		}
 		if err := r.updateRoot(data); err != nil {
 			return err
@@ -134,7 +137,7 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 // its keys were rotated since.
 func (r *refresh) ofEarlierRoot(role string, signed any) bool {
 	newest := r.trusted.Root.Signed.Version
-	for v := newest - 1; v > max(0, newest-1-maxNewRoots); v-- {
+	for v := newest - 1; v > max(0, newest-1-maxOldRoots); v-- {
 		data, err := r.store.readRoot(v)
 		if err != nil || data == nil {
 			continue // an operator may have pinned a root versions later

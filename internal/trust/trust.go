@@ -39,10 +39,11 @@ const (
 	MaxSnapshot  = 2 << 20
 	MaxTargets   = 5 << 20
 
-	maxNewRoots   = 256 // in one Refresh
-	maxRoles      = 32  // visited in one search
-	maxSignatures = 256 // on one file
-	maxRoleName   = 64  // bytes of a delegated role's name
+	maxNewRoots   = 256  // in one Refresh
+	maxOldRoots   = 1024 // searched for the keys of what is stored
+	maxRoles      = 32   // visited in one search
+	maxSignatures = 256  // on one file
+	maxRoleName   = 64   // bytes of a delegated role's name
 )
 
 // ErrNotFound is what a [Fetcher] wraps when the source says that a file is
