@@ -73,6 +73,10 @@ const (
 	suffixBinary = 24 << 20
 )
 
+// tiny is the part of new below which a delta is small enough by default: the
+// suffix matcher, at seconds a megabyte, could save a few hundred bytes at most.
+const tiny = 1.0 / 8192
+
 func choose(old, new []byte) []Matcher {
 	limit := suffixBinary
 	if isText(new) {
@@ -106,6 +110,9 @@ func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats
 	for i, m := range matchers {
 		if err := ctx.Err(); err != nil {
 			return st, err
+		}
+		if i > 0 && opt.Matchers == nil && float64(len(best)) < tiny*float64(len(new)) {
+			break
 		}
 		ops, err := m.Match(ctx, old, new)
 		if err != nil {
