@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/rollback"
 	"github.com/freshet/freshet/updater"
 )
 
@@ -47,7 +48,7 @@ func moduleError(err error) error {
 		code api.Code
 	}{
 		{updater.ErrNoModule, api.NoSuchModule}, {updater.ErrModuleHeld, api.ModuleHeld},
-		{updater.ErrNothingNewer, api.NothingToDo}, {updater.ErrNoGeneration, api.NoSuchGeneration},
+		{updater.ErrNothingNewer, api.NothingToDo}, {rollback.ErrNoGeneration, api.NoSuchGeneration},
 	} {
 		if errors.Is(err, m.is) {
 			code = m.code

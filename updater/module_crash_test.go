@@ -90,7 +90,7 @@ func (m *moduleWorld) acts() []moduleAct {
 		return nil
 	}
 	undone := func(err error) error { // a rollback that was done already
-		if errors.Is(err, updater.ErrNothingNewer) || errors.Is(err, updater.ErrNoGeneration) {
+		if errors.Is(err, updater.ErrNothingNewer) || errors.Is(err, rollback.ErrNoGeneration) {
 			return nil
 		}
 		return err

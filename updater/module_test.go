@@ -342,7 +342,7 @@ func TestGoingBackToAGenerationNeedsNoNetwork(t *testing.T) {
 	if w.marksOf().below(floor) {
 		t.Error("the trust went back")
 	}
-	if _, _, err := w.updater(policy("1.0.0")).GoBack(t.Context(), 99); !errors.Is(err, updater.ErrNoGeneration) {
+	if _, _, err := w.updater(policy("1.0.0")).GoBack(t.Context(), 99); !errors.Is(err, rollback.ErrNoGeneration) {
 		t.Errorf("%v", err)
 	}
 }

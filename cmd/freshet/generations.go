@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/modules/supervisor"
+	"github.com/freshet/freshet/rollback"
 )
 
 func generationsCommand(o *options) *cobra.Command {
@@ -61,7 +65,8 @@ func rollbackCommand(o *options) *cobra.Command {
 		Long: `Rollback goes back to the good generation where another is on trial, else to the
 one before, or to the one named: bases and modules together. What is left
 behind is held back until a newer version comes; the trust in the repository
-is never set back.`,
+is never set back. An agent that does not answer within a second is passed over:
+the supervisor, which takes that from root alone, goes back and starts another.`,
 		Example: "  freshet rollback\n  freshet rollback 41",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,8 +78,8 @@ is never set back.`,
 				}
 				ask.Generation = n
 			}
-			var out api.WentBack
-			if err := o.ask(cmd.Context(), http.MethodPost, "/v1/rollback", ask, &out); err != nil {
+			out, err := o.goBack(cmd.Context(), ask)
+			if err != nil {
 				return err
 			}
 			if o.json {
@@ -84,4 +89,32 @@ is never set back.`,
 			return nil
 		},
 	}
+}
+
+// patience is how long an agent may take to say its version before a rollback
+// does without it.
+const patience = 700 * time.Millisecond
+
+// goBack has the agent go back or, where it hangs, its supervisor.
+func (o *options) goBack(ctx context.Context, ask api.GoBack) (api.WentBack, error) {
+	var out api.WentBack
+	short, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	var v api.Version
+	err := api.Dial(o.socket).Get(short, "/v1/version", &v)
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		err = o.ask(ctx, http.MethodPost, "/v1/rollback", ask, &out)
+		return out, err
+	}
+	out.From, out.To, err = supervisor.GoBack(ctx, o.runtime(), ask.Generation)
+	switch {
+	case errors.Is(err, supervisor.ErrNone):
+		return out, &api.Error{
+			Code: api.Unreachable, Text: fmt.Sprintf("the agent does not answer within %s, and %v", patience, err),
+			Hint: "run it as root: without the agent only root may go back",
+		}
+	case errors.Is(err, rollback.ErrNoGeneration):
+		return out, &api.Error{Code: api.NoSuchGeneration, Text: err.Error()}
+	}
+	return out, err
 }

@@ -35,6 +35,11 @@ type Message struct {
 	Is     *rollback.State `json:"is,omitempty"`
 	Event  *event.Event    `json:"event,omitempty"`
 	Checks []Check         `json:"checks,omitempty"`
+
+	Generation int  `json:"generation,omitempty"` // of go-back
+	From       int  `json:"from,omitempty"`       // of its answer
+	To         int  `json:"to,omitempty"`
+	None       bool `json:"none,omitempty"` // the error is rollback.ErrNoGeneration
 }
 
 // What is asked or told.
@@ -80,13 +85,9 @@ func (l *line) read(take func(Message)) error {
 	in := bufio.NewReaderSize(l.conn, 16<<10)
 	err := func() error {
 		for {
-			data, err := readLine(in)
+			m, err := readMessage(in)
 			if err != nil {
 				return err
-			}
-			var m Message
-			if err := json.Unmarshal(data, &m); err != nil {
-				return fmt.Errorf("reading a message: %w", err)
 			}
 			if m.Re == 0 {
 				take(m)
@@ -110,6 +111,18 @@ func (l *line) read(take func(Message)) error {
 		delete(l.waits, id)
 	}
 	return err
+}
+
+func readMessage(in *bufio.Reader) (Message, error) {
+	var m Message
+	data, err := readLine(in)
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil {
+		return m, fmt.Errorf("reading a message: %w", err)
+	}
+	return m, nil
 }
 
 func readLine(in *bufio.Reader) ([]byte, error) {

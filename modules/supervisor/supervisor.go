@@ -115,6 +115,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
+	s.listenForRequests(ctx)
 	s.reconcile()
 	return s.loop(ctx)
 }
