@@ -20,6 +20,7 @@ test: ## run the tests that need Go alone (no root, at most 10 minutes)
 	go test -timeout 10m ./...
 	go test -tags testclock ./internal/clock
 	go test -tags nextschema -run "Migration|Golden|EveryVersion" ./internal/settings
+	go test -tags nextschema,afternext -run "Migration|Golden|EveryVersion" ./internal/settings
 	@echo
 	@echo 'left out: real systemd, nginx, kill -9 and the large corpora (make system, as root),'
 	@echo '          long runs (make soak), and comparisons with other tools (make bench)'
