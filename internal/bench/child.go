@@ -36,6 +36,7 @@ func child(ctx context.Context, command string, args []string) error {
 		"go-bsdiff":  {3, goDiff},       // OLD NEW PATCH
 		"go-bspatch": {3, goPatch},      // OLD PATCH OUT
 		"update":     {3, updateOnce},   // STATE ROOT URL
+		"publish":    {4, publishOne},   // REPO KEYS PATH TIME
 		"synthetic":  {3, synthesize},   // SIZE OLD NEW
 		"hash-list":  {3, makeHashList}, // RECORDS OLD NEW
 	}

@@ -26,15 +26,11 @@ const (
 // many publishes the bases, has an endpoint take them all, changes some, and
 // tells what that update cost.
 func (l *lab) many(ctx context.Context) (*step, error) {
-	dir, err := os.MkdirTemp(l.work, "many-")
+	dir, repo, err := l.repository(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	repo := &publish.Repository{Dir: filepath.Join(dir, "repo")}
-	if _, err := repo.Init(ctx, filepath.Join(dir, "keys")); err != nil {
-		return nil, err
-	}
 	own, err := serveOurs(repo.Dir)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Goals. Bytes are 10³ a KB, to be strict.
@@ -22,6 +23,11 @@ const (
 	manyOverhead = 20000
 	nothingBytes = 1000
 	nothingAsked = 2
+	nearVersions = 24
+	farDeltas    = 3
+	farLimit     = 1.3
+	storageRatio = 8
+	publishCPU   = 3 * time.Minute
 )
 
 func (r *report) writeGoals(b *strings.Builder) {
@@ -30,6 +36,8 @@ func (r *report) writeGoals(b *strings.Builder) {
 	r.applyGoals(t)
 	r.hourGoals(t)
 	r.manyGoals(t)
+	r.monthGoals(t)
+	r.publishingGoals(t)
 	if t.empty() {
 		return
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -125,6 +126,18 @@ type endpoint struct {
 	seen  int // exchanges looked at
 }
 
+// repository makes one in a folder of its own, for the caller to remove.
+func (l *lab) repository(ctx context.Context) (dir string, repo *publish.Repository, err error) {
+	if dir, err = os.MkdirTemp(l.work, "repository-"); err != nil {
+		return "", nil, err
+	}
+	repo = &publish.Repository{Dir: filepath.Join(dir, "repo")}
+	if _, err = repo.Init(ctx, filepath.Join(dir, "keys")); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, repo, nil
+}
+
 // hour publishes the first versions of the hourly corpus one by one, and has
 // an endpoint behind each server follow.
 func (l *lab) hour(ctx context.Context, list []*corpus) (*hourly, error) {
@@ -137,15 +150,11 @@ func (l *lab) hour(ctx context.Context, list []*corpus) (*hourly, error) {
 	if c == nil {
 		return nil, nil
 	}
-	dir, err := os.MkdirTemp(l.work, "hour-")
+	dir, repo, err := l.repository(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	repo := &publish.Repository{Dir: filepath.Join(dir, "repo")}
-	if _, err := repo.Init(ctx, filepath.Join(dir, "keys")); err != nil {
-		return nil, err
-	}
 	ends, err := l.endpoints(ctx, repo.Dir, dir)
 	if err != nil {
 		return nil, err

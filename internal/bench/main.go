@@ -60,7 +60,7 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&s.cache, "cache", "", "keep unpacked corpora in this `folder` (default: a temporary one)")
 	f.StringVar(&s.out, "out", "docs/benchmarks.md", "`file` to write; a run with -only or -parts writes to stdout unless it is given")
 	pairs := f.String("pairs", "1,3,7,last", "`distances` of the pairs: numbers of versions, and last for first→last")
-	parts := f.String("parts", "bytes,apply,hour,many", "what to measure")
+	parts := f.String("parts", "bytes,apply,hour,many,month,publish", "what to measure")
 	f.BoolVar(&s.all, "all", false, "every pair and, on large images too, every tool: takes hours")
 	f.IntVar(&s.runs, "runs", 5, "interleaved runs of what is compared by CPU")
 	f.IntVar(&s.jobs, "jobs", 2, "tools run at once where bytes are compared")
@@ -164,27 +164,23 @@ func (l *lab) measure(ctx context.Context) (*report, error) {
 	if r.floorRSS, err = l.meter.floor(ctx); err != nil {
 		return nil, err
 	}
-	if slices.Contains(l.parts, "bytes") {
-		if r.rows, err = l.bytes(ctx, list); err != nil {
-			return nil, err
+	for _, part := range []struct {
+		name string
+		do   func() error
+	}{
+		{"bytes", func() (err error) { r.rows, err = l.bytes(ctx, list); return err }},
+		{"bytes", func() (err error) { r.hashList, err = l.hashList(ctx); return err }},
+		{"apply", func() (err error) { r.applies, err = l.applies(ctx, list); return err }},
+		{"hour", func() (err error) { r.hours, err = l.hour(ctx, list); return err }},
+		{"many", func() (err error) { r.many, err = l.many(ctx); return err }},
+		{"month", func() (err error) { r.month, err = l.month(ctx); return err }},
+		{"publish", func() (err error) { r.publishing, err = l.publishing(ctx, list); return err }},
+	} {
+		if !slices.Contains(l.parts, part.name) {
+			continue
 		}
-		if r.hashList, err = l.hashList(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if slices.Contains(l.parts, "apply") {
-		if r.applies, err = l.applies(ctx, list); err != nil {
-			return nil, err
-		}
-	}
-	if slices.Contains(l.parts, "hour") {
-		if r.hours, err = l.hour(ctx, list); err != nil {
-			return nil, err
-		}
-	}
-	if slices.Contains(l.parts, "many") {
-		if r.many, err = l.many(ctx); err != nil {
-			return nil, err
+		if err := part.do(); err != nil {
+			return nil, fmt.Errorf("part %s: %w", part.name, err)
 		}
 	}
 	return r, ctx.Err()

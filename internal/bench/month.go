@@ -82,15 +82,11 @@ func newMonthList() *monthList {
 // month publishes hour after hour, leaves endpoints behind at some versions,
 // and has them all update at the end.
 func (l *lab) month(ctx context.Context) (*month, error) {
-	dir, err := os.MkdirTemp(l.work, "month-")
+	dir, repo, err := l.repository(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	repo := &publish.Repository{Dir: filepath.Join(dir, "repo")}
-	if _, err := repo.Init(ctx, filepath.Join(dir, "keys")); err != nil {
-		return nil, err
-	}
 	own, err := serveOurs(repo.Dir)
 	if err != nil {
 		return nil, err

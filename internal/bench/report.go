@@ -19,6 +19,9 @@ type report struct {
 	applies  []applied
 	hours    *hourly
 	many     *step // in a repository of many bases
+	month    *month
+
+	publishing *publishing
 }
 
 // markdown is the report as it stands between the marks of docs/benchmarks.md.
@@ -32,6 +35,8 @@ func (r *report) markdown() string {
 	r.writeApplies(&b)
 	r.writeHour(&b)
 	r.writeMany(&b)
+	r.writeMonth(&b)
+	r.writePublishing(&b)
 	return strings.TrimSpace(b.String()) + "\n"
 }
 
