@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
@@ -29,6 +30,7 @@ type enrolment struct {
 	Bases    []string `json:"bases,omitempty"`
 	Foreign  bool     `json:"foreign,omitempty"` // what is installed is of another repository
 	Alone    bool     `json:"alone,omitempty"`   // the sources there were are of another repository
+	Had      []string `json:"had,omitempty"`     // versions installed when it began
 }
 
 func (e enrolment) edit() settings.Enrolment {
@@ -39,12 +41,8 @@ func (a *Agent) enrolmentPath() string { return filepath.Join(a.Dir, "enroll.jso
 
 // beginEnrolment commits to a first update and starts it.
 func (a *Agent) beginEnrolment(w http.ResponseWriter, d draft) error {
-	data, err := json.Marshal(d.enrolment)
-	if err != nil {
-		return err
-	}
 	for {
-		started, wait, err := a.startEnrolment(data, d.answer.Source)
+		started, wait, err := a.startEnrolment(d.enrolment, d.answer.Source)
 		if err != nil {
 			return err
 		}
@@ -58,7 +56,7 @@ func (a *Agent) beginEnrolment(w http.ResponseWriter, d draft) error {
 
 // startEnrolment begins the run, but for a channel that closes when another's
 // run has ended.
-func (a *Agent) startEnrolment(data []byte, from string) (api.Started, <-chan struct{}, error) {
+func (a *Agent) startEnrolment(e enrolment, from string) (api.Started, <-chan struct{}, error) {
 	a.mu.Lock()
 	if a.run != nil {
 		defer a.mu.Unlock()
@@ -68,6 +66,13 @@ func (a *Agent) startEnrolment(data []byte, from string) (api.Started, <-chan st
 		return api.Started{}, a.run.done, nil
 	}
 	_, err := a.hold(context.Background())
+	if err == nil {
+		e.Had, err = versionsOf(a.updater(a.force))
+	}
+	var data []byte
+	if err == nil {
+		data, err = json.Marshal(e)
+	}
 	// A source may hold a password: nobody else reads it.
 	if err == nil {
 		err = a.Disk.WriteFile(a.enrolmentPath(), data, 0o600)
@@ -77,6 +82,25 @@ func (a *Agent) startEnrolment(data []byte, from string) (api.Started, <-chan st
 		return api.Started{}, nil, fmt.Errorf("beginning to enroll: %w", err)
 	}
 	return a.tryStart(api.TaskUpdate, "enrolling at "+from, "")
+}
+
+// versionsOf names what is installed, whoever published it.
+func versionsOf(u *updater.Updater) ([]string, error) {
+	installed, _, err := u.Installed()
+	var all []string
+	for _, b := range installed {
+		all = append(all, b.Name+"/"+b.Ref.Dir)
+	}
+	return all, err
+}
+
+// switched says whether bases of the enrolment are installed though its update
+// failed: its commit was on the disk when that said no, or may have been.
+func (a *Agent) switched(e *enrolment) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	has, err := versionsOf(a.updater(a.force))
+	return err != nil || !slices.Equal(has, e.Had)
 }
 
 // enrolling gives the enrolment that was begun; nil if there is none.
@@ -134,6 +158,7 @@ func (a *Agent) endEnrolment(ctx context.Context, e *enrolment, res *api.Result)
 	switch res.Outcome {
 	case api.Updated, api.NothingNew, api.Partly:
 		if err = a.commitEnrolment(e); err == nil {
+			a.tidyEnrolment(e)
 			a.dropEnrolment()
 			a.emit(event.Enrolled, map[string]string{"source": res.Source, "repository": trust.RepositoryID(e.Root)})
 			return
@@ -145,6 +170,11 @@ func (a *Agent) endEnrolment(ctx context.Context, e *enrolment, res *api.Result)
 		if errors.Is(context.Cause(ctx), errEnding) && a.service {
 			return // the next start goes on from here
 		}
+		if a.switched(e) {
+			res.Hint = "some of it was done; freshet update goes on with it"
+			break
+		}
+		a.tidyEnrolment(e)
 		a.dropEnrolment()
 		res.Hint = "nothing was changed: what was trusted before stays in force"
 	}
