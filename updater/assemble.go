@@ -49,6 +49,9 @@ func (u *Updater) obtain(ctx context.Context, o *offer, j *job, r *reporter) err
 		} else {
 			j.steps = next
 		}
+		if err := u.admit(u.demand(j)); err != nil {
+			return u.settle(j, way, err)
+		}
 		r.replan(j)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/rollback"
 )
 
 // ceiling sees that the state folder stays within u.Ceiling during the update,
@@ -19,27 +20,30 @@ func (u *Updater) ceiling(s *survey) error {
 	if u.Ceiling <= 0 || !slices.ContainsFunc(s.jobs, (*job).fetches) {
 		return nil
 	}
+	starts := map[string]int64{}
+	for _, j := range s.jobs {
+		if j.fetches() {
+			starts[j.name] = j.steps[0].From
+		}
+	}
 	used := diskUsage(u.Dir)
 	var coming int64
 	for _, j := range s.jobs {
 		if !j.fetches() {
 			continue
 		}
-		need := u.comes(j)
-		if used+coming+need > u.Ceiling {
-			freed, err := u.giveUp(s, used+coming+need-u.Ceiling)
+		d := u.demand(j)
+		if used+coming+d.need > u.Ceiling {
+			freed, err := u.giveUp(s.state, starts, used+coming+d.need-u.Ceiling)
 			if used -= freed; err != nil {
 				return err
 			}
 		}
-		if used+coming+need <= u.Ceiling {
-			coming += need
+		if used+coming+d.need <= u.Ceiling {
+			coming += d.need
 			continue
 		}
-		u.emit(event.DiskCeiling, "base", j.name, "need", fmt.Sprint(need), "used", fmt.Sprint(used+coming),
-			"ceiling", fmt.Sprint(u.Ceiling), "path", u.Dir)
-		j.err = fmt.Errorf("the disk ceiling of %d bytes: %s takes %d, and %d more are needed: raise disk.ceiling in the settings, or name fewer bases",
-			u.Ceiling, u.Dir, used+coming, need)
+		j.err = u.overCeiling(d, used+coming)
 	}
 	return nil
 }
@@ -47,38 +51,16 @@ func (u *Updater) ceiling(s *survey) error {
 // fetches says whether the job will fetch anything.
 func (j *job) fetches() bool { return j.err == nil && j.held == "" && len(j.steps) > 0 }
 
-// comes is what the job adds to the disk at its peak. What an earlier run
-// fetched is there already.
-func (u *Updater) comes(j *job) int64 {
-	need := j.disk()
-	for _, step := range j.steps {
-		need += max(0, step.Size-size(u.partPath(step.Blob)))
-	}
-	return need
-}
-
 // giveUp removes versions that are kept only to go back to, the largest first,
-// until want bytes are free. It gives the bytes that came free.
-func (u *Updater) giveUp(s *survey, want int64) (freed int64, err error) {
+// until want bytes are free; those that deltas start from stay. It gives the
+// bytes that came free.
+func (u *Updater) giveUp(st rollback.State, starts map[string]int64, want int64) (freed int64, err error) {
 	type old struct {
 		name, path string
 		version    int64
 		size       int64
 	}
-	needed := map[string]bool{}
-	for _, n := range []int{s.state.Current, s.state.Good, s.state.Trial} {
-		if gen, err := u.store().Generation(n); err == nil {
-			for name, ref := range gen.Bases {
-				needed[u.versionDir(name, ref.Dir)] = true
-			}
-		}
-	}
-	starts := map[string]int64{}
-	for _, j := range s.jobs {
-		if j.fetches() {
-			starts[j.name] = j.steps[0].From
-		}
-	}
+	needed := u.needed(st)
 	var all []old
 	for _, g := range u.store().Generations() {
 		for name, ref := range g.Bases {

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/freshet/freshet/bases"
-	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/modules"
 )
 
@@ -35,12 +34,12 @@ func (u *Updater) fetchModule(ctx context.Context, o *offer, j *moduleJob, r *re
 	if u.checkSlot(ctx, m) == nil {
 		return u.dropModuleParts(m) // a run that was killed may have left them
 	}
-	if err := u.roomForModule(m); err != nil {
-		return err
-	}
 	ways := u.moduleWays(m)
 	for i, step := range ways {
 		if err := u.thriftyModule(j, step, i); err != nil {
+			return err
+		}
+		if err := u.admit(u.moduleDemand(m, step)); err != nil {
 			return err
 		}
 		r.phase(PhaseFetch, m.Name)
@@ -201,20 +200,9 @@ func (u *Updater) syncSlots(names []string) error {
 	return errors.Join(u.Disk.SyncDir(filepath.Join(u.Dir, "modules")), u.Disk.SyncDir(filepath.Join(u.Dir, "manifests")))
 }
 
-// roomForModule sees that a release fits the disk, before the first byte of it
-// is fetched.
-func (u *Updater) roomForModule(m *modules.Manifest) error {
-	need, free := m.Image.Size+m.Full.Size, freeBytes(u.Dir)
-	u.need, u.full = need, false
-	if used := diskUsage(u.Dir); u.Ceiling > 0 && used+need > u.Ceiling {
-		return fmt.Errorf("the disk ceiling of %d bytes: %s takes %d, and %d more are needed: raise disk.ceiling in the settings", u.Ceiling, u.Dir, used, need)
-	}
-	if need+reserve <= free {
-		return nil
-	}
-	u.emit(event.DiskFull, "need", fmt.Sprint(need+reserve), "free", fmt.Sprint(free), "path", u.Dir)
-	u.full = true
-	return fmt.Errorf("not enough disk at %s: %d bytes are needed, %d are free", u.Dir, need+reserve, free)
+// moduleDemand is what a release adds to the disk by a step.
+func (u *Updater) moduleDemand(m *modules.Manifest, step moduleStep) demand {
+	return demand{kind: "module", name: m.Name, need: m.Image.Size + max(0, step.Size-size(u.partPath(step.Blob)))}
 }
 
 func moduleSpending(name string) string { return "module." + name }

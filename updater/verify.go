@@ -153,12 +153,21 @@ func (u *Updater) Repair(ctx context.Context, names []string, progress func(Prog
 			u.damaged[u.versionDir(k.name, k.ref.Dir)] = true
 		}
 	}
+	st, err := u.store().Load()
+	if err != nil {
+		return nil, err
+	}
+	needed := u.needed(st)
 	out := []Verified{}
 	var changed []string
 	for _, k := range list {
+		inUse := needed[u.versionDir(k.name, k.ref.Dir)]
+		if !inUse && u.gone(k.name, k.ref.Dir) { // given up for a repair before it
+			continue
+		}
 		v := Verified{Name: k.name, Version: k.ref.Version}
 		if k.err != nil {
-			if err := u.mend(ctx, k, r); err != nil {
+			if err := u.mend(ctx, k, inUse, r); err != nil {
 				v.Error = errors.Join(k.err, fmt.Errorf("and could not be repaired: %w", err)).Error()
 			} else {
 				v.Repaired = true
@@ -176,8 +185,8 @@ func (u *Updater) Repair(ctx context.Context, names []string, progress func(Prog
 }
 
 // mend obtains one version again and puts it in the place of the damaged one,
-// in one step.
-func (u *Updater) mend(ctx context.Context, k *kept, r *reporter) error {
+// in one step. One that is not in use is kept to go back to alone.
+func (u *Updater) mend(ctx context.Context, k *kept, inUse bool, r *reporter) error {
 	if len(u.Sources) == 0 {
 		return errNoSource
 	}
@@ -197,6 +206,11 @@ func (u *Updater) mend(ctx context.Context, k *kept, r *reporter) error {
 	j.steps = cheapest(m, j.ways, j.have, nil)
 	if len(j.steps) == 0 { // only the manifest was damaged
 		return u.keepManifest(j)
+	}
+	d := u.demand(j)
+	d.spare = !inUse
+	if err := u.admit(d); err != nil {
+		return err
 	}
 	r.phase(PhaseFetch, k.name)
 	if err := u.obtain(ctx, &offer{source: u.Sources[0]}, j, r); err != nil {

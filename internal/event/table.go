@@ -161,7 +161,7 @@ var Table = []Kind{
 	{AgentFailing, Critical, "the agent {version} does not keep running: {error}", "it is started again at longer and longer intervals, and what engines have stays in use; see journalctl -u freshet, and ask {support}"},
 	{PackageRegistered, Info, "the package's build {version} is installed as a version of the agent", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
-	{DiskCeiling, Error, "base {base} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},
+	{DiskCeiling, Error, "{what} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},
 	{VersionGivenUp, Info, "base {base} version {version}, kept to go back to, was removed to stay below the disk ceiling: {bytes} bytes", ""},
 	{MetricsFailed, Warning, "metrics are not given at {where}: {error}", "see metrics in the settings; freshet service install lets the service write the file's folder"},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
