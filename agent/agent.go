@@ -93,19 +93,21 @@ func (a *Agent) Open() error {
 	a.last = map[int]*run{}
 	a.wall = a.newWall()
 	a.loadSettings()
-	return a.loadRecords()
+	_, err := a.loadRecords()
+	return err
 }
 
-func (a *Agent) loadRecords() error {
-	recs, err := loadRecords(a.Dir)
+// loadRecords also gives what is damaged of them.
+func (a *Agent) loadRecords() (*damagedRecords, error) {
+	recs, damaged, err := recall(a.Dir)
 	if errors.Is(err, fs.ErrPermission) {
-		return a.noAccess(err.Error())
+		return nil, a.noAccess(err.Error())
 	}
 	if err != nil {
 		a.warn("tasks begin anew", err)
 	}
 	a.records = recs
-	return nil
+	return damaged, nil
 }
 
 // hold takes the state folder's lock and brings the folder into order, once.
@@ -123,7 +125,8 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 	}
 	a.lock = lock
 	// What another process did until now counts.
-	if err := a.loadRecords(); err != nil {
+	damaged, err := a.loadRecords()
+	if err != nil {
 		return false, a.release(err)
 	}
 	if err := a.openEvents(); err != nil {
@@ -133,6 +136,7 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 	if err != nil {
 		return false, a.release(fmt.Errorf("starting from %s: %w", a.Dir, err))
 	}
+	a.setAside(damaged)
 	a.keepAccepted()
 	return resume, nil
 }

@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/durable"
 )
 
-// records are the tasks' records as tasks.json holds them.
+// records are the tasks' records as tasks.json holds them. What people set in
+// them has a copy, tasks.set.json, which changes only when that does.
 type records struct {
+	Sum    string         `json:"sha256,omitempty"` // see canonical; "" as of versions that wrote none
 	Format int            `json:"format"`
 	Tasks  map[int]record `json:"tasks"`
 	LastID int            `json:"last_id,omitempty"` // given to a task of a user; none is given twice
@@ -27,14 +30,14 @@ const (
 
 func recordsPath(dir string) string { return filepath.Join(dir, "tasks.json") }
 
-// loadRecords reads the records under dir. What cannot be read is an error
-// and counts as empty: a task without history runs at once, which harms no one.
-func loadRecords(dir string) (records, error) {
+func settingsPath(dir string) string { return filepath.Join(dir, "tasks.set.json") }
+
+// readRecords reads a file of records. What cannot be read is an error and
+// counts as empty: a task without history runs at once, which harms no one. With
+// [errWrongSum] and an [*unsoundError] there are records nevertheless.
+func readRecords(path string) (records, error) {
 	empty := records{Format: recordsFormat, Tasks: map[int]record{}}
-	f, err := os.Open(recordsPath(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return empty, nil
-	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return empty, err
 	}
@@ -45,19 +48,25 @@ func loadRecords(dir string) (records, error) {
 	}
 	var read records
 	if err := json.Unmarshal(data, &read); err != nil {
-		return empty, fmt.Errorf("reading %s: %w", f.Name(), err)
+		return empty, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if read.Format != recordsFormat || read.Tasks == nil {
-		return empty, fmt.Errorf("reading %s: format %d is unknown", f.Name(), read.Format)
+		return empty, fmt.Errorf("reading %s: format %d is unknown", path, read.Format)
 	}
 	var errs []error
 	for id, rec := range read.Tasks {
 		if err := read.sound(id, rec); err != nil {
 			delete(read.Tasks, id)
-			errs = append(errs, fmt.Errorf("reading %s: task %d is left out: %w", f.Name(), id, err))
+			errs = append(errs, fmt.Errorf("task %d: %w", id, err))
 		}
 	}
-	return read, errors.Join(errs...)
+	if sum, err := sumOf(data); read.Sum != "" && (err != nil || sum != read.Sum) {
+		return read, fmt.Errorf("reading %s: %w", path, errWrongSum)
+	}
+	if len(errs) > 0 {
+		return read, &unsoundError{fmt.Errorf("reading %s: %w", path, errors.Join(errs...))}
+	}
+	return read, nil
 }
 
 // sound says what is wrong with a record that was read.
@@ -83,12 +92,12 @@ func (r records) sound(id int, rec record) error {
 }
 
 func (r records) save(disk *durable.Disk, dir string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+	data, err := r.encode()
 	if err != nil {
 		return err
 	}
-	if err := disk.WriteFile(recordsPath(dir), append(data, '\n'), 0o644); err != nil {
+	if err := disk.WriteFile(recordsPath(dir), data, 0o644); err != nil {
 		return fmt.Errorf("saving the tasks: %w", err)
 	}
-	return nil
+	return r.saveSettings(disk, dir)
 }

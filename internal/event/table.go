@@ -64,6 +64,7 @@ const (
 	DiskCeiling              Code = "DiskCeiling"
 	VersionGivenUp           Code = "VersionGivenUp"
 	MetricsFailed            Code = "MetricsFailed"
+	TasksDamaged             Code = "TasksDamaged"
 	TaskCreated              Code = "TaskCreated"
 	TaskDeleted              Code = "TaskDeleted"
 	TaskSkipped              Code = "TaskSkipped"
@@ -164,6 +165,7 @@ var Table = []Kind{
 	{DiskCeiling, Error, "{what} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},
 	{VersionGivenUp, Info, "base {base} version {version}, kept to go back to, was removed to stay below the disk ceiling: {bytes} bytes", ""},
 	{MetricsFailed, Warning, "metrics are not given at {where}: {error}", "see metrics in the settings; freshet service install lets the service write the file's folder"},
+	{TasksDamaged, Error, "the file of tasks is damaged: {error}; {lost}", "freshet task list shows what there is; the damaged file is kept as {kept}; set anew what is missing with freshet task create and freshet task set"},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},
 	{TaskSkipped, Info, "a run of task {task} ({name}) was left out: {why}", ""},
