@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -272,7 +273,15 @@ func (a *Agent) getProgress(w http.ResponseWriter, req *http.Request) error {
 	if r == nil {
 		return s.Send(api.Moment{Result: kept})
 	}
-	return r.watch(req.Context(), func(m api.Moment) error { return s.Send(m) })
+	send := func(m api.Moment) error { return s.Send(m) }
+	err = r.watch(req.Context(), send)
+	if errors.Is(err, context.Canceled) {
+		// The server ends, and the run with it: a moment later it has a result.
+		last, stop := context.WithTimeout(context.WithoutCancel(req.Context()), endTimeout-time.Second)
+		defer stop()
+		err = r.watch(last, send)
+	}
+	return err
 }
 
 func (a *Agent) getSettings(w http.ResponseWriter, _ *http.Request) error {

@@ -1,6 +1,7 @@
 package updater_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -409,5 +410,33 @@ func TestSlotsThatNobodyNeedsGoAndThoseThatRunStay(t *testing.T) {
 	w.update(updater.NothingNew, policy("1.3.0"))
 	if slots, _ = filepath.Glob(filepath.Join(w.dir, "state/modules/agent/*")); len(slots) != 2 {
 		t.Errorf("kept: %v", slots)
+	}
+}
+
+// Where the agent itself is new, the one that runs the update is told to end as
+// soon as the state says so, which is before the run has come to its end.
+func TestAnUpdateThatEndsWithItsAgentIsDone(t *testing.T) {
+	w := newWorld(t)
+	w.publish("list", records(1, 200))
+	w.publishModule("agent", "1.0.0")
+	w.update(updater.Updated, policy("1.0.0-a"))
+	w.judge(true)
+	w.publishModule("agent", "1.1.0")
+	ctx, stop := context.WithCancelCause(t.Context())
+	defer stop(nil)
+	var told []event.Code
+	u := w.updater(policy("1.0.0"), func(u *updater.Updater) {
+		u.Emit = func(c event.Code, _ map[string]string) {
+			if told = append(told, c); c == event.ModuleOnTrial {
+				stop(errors.New("the agent is stopping"))
+			}
+		}
+	})
+	res := u.Run(ctx, "by hand", nil)
+	if res.Outcome != updater.Updated || slices.Contains(told, event.UpdateStopped) || !slices.Contains(told, event.UpdateFinished) {
+		t.Errorf("%+v, told %v", res, told)
+	}
+	if st, now, _ := w.state(); now.Modules["agent"].Version != "1.1.0" || !st.OnTrial() {
+		t.Errorf("%+v", st)
 	}
 }

@@ -29,6 +29,11 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	if err == nil {
 		err = u.run(ctx, why, r, &res)
 	}
+	if err == nil && res.switchedModules() {
+		// All is done. That the new version's agent has this one end now, which it
+		// may do at once, stops nothing.
+		ctx = context.WithoutCancel(ctx)
+	}
 	if ctx.Err() != nil {
 		err = errors.Join(err, u.breakOff(ctx))
 	}
@@ -41,6 +46,11 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	res.Notes = u.notes
 	r.done()
 	return res
+}
+
+// switchedModules says whether modules were put on trial.
+func (r *Result) switchedModules() bool {
+	return slices.ContainsFunc(r.Modules, func(c ModuleChange) bool { return c.Error == "" && !c.Fetched })
 }
 
 // breakOff returns from a trial that is stopped on purpose to the good

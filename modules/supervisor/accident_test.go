@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -10,12 +11,18 @@ import (
 // TestAnAccidentAtAnyStepOfAnUpdate has something happen at each step that the
 // supervisor writes to the disk while it tries, judges and confirms a version,
 // and expects that a whole version runs then, and that the next update succeeds.
+// A supervisor that hangs is ended by the service manager's watchdog, which takes
+// seconds: a soak has it hang at every step.
 func TestAnAccidentAtAnyStepOfAnUpdate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts some hundred processes")
 	}
-	for _, what := range []string{"kill supervisor", "kill agents", "stop agents"} {
-		for step := 1; step <= 24; step++ {
+	for _, what := range []string{"kill supervisor", "kill agents", "stop agents", "stop supervisor"} {
+		stride := 1
+		if what == "stop supervisor" && os.Getenv("FRESHET_SOAK") == "" {
+			stride = 4
+		}
+		for step := 1; step <= 24; step += stride {
 			t.Run(fmt.Sprintf("%s at step %d", what, step), func(t *testing.T) {
 				t.Parallel()
 				accidentAt(t, what, step)
@@ -38,7 +45,7 @@ func accidentAt(t *testing.T, what string, step int) {
 	if _, err := os.Stat(w.dir + "/happened"); err != nil {
 		t.Logf("the update has fewer than %d steps", step)
 	}
-	if what == "kill supervisor" && w.held("2.0.0") != "" {
+	if strings.HasSuffix(what, " supervisor") && w.held("2.0.0") != "" {
 		t.Errorf("one bad end was held against it: %s", w.held("2.0.0"))
 	}
 	os.Remove(w.dir + "/armed")
@@ -75,6 +82,38 @@ func TestWhatIsNoRegressionDoesNotRollBack(t *testing.T) {
 			})
 			st, err := w.store.Load()
 			if err != nil || st.BadEnds != 0 || len(st.Quarantine) != 0 {
+				t.Errorf("%+v, %v", st, err)
+			}
+		})
+	}
+}
+
+// A check that began to fail after the last look, when nothing was on trial and
+// looks are rare, failed before the switch all the same.
+func TestWhatFailedShortlyBeforeTheTrialIsNoRegression(t *testing.T) {
+	for _, module := range []string{"agent", "scan"} {
+		t.Run("of "+module, func(t *testing.T) {
+			t.Parallel()
+			slow := quick
+			slow.Soak = waitFor
+			w := newWorld(t, slow)
+			w.install()
+			asked := func(version string) int {
+				data, _ := os.ReadFile(w.dir + "/asked")
+				return strings.Count(string(data), version+"\n")
+			}
+			w.until("it was looked at twice", func() bool { return asked("1.0.0") >= 2 })
+			w.write(w.dir+"/mirror-is-gone", "")
+			tried, runs := w.slot("2.0.0", ""), "2.0.0"
+			if module == "scan" {
+				tried, runs = w.scan("2.0.0", "", freeAddress(t), false), "1.0.0"
+			}
+			before := asked(runs)
+			w.changeModule(module, tried, false)
+			// Three failures in a row would take it back.
+			w.until("it is looked at eight times", func() bool { return asked(runs) >= before+8 })
+			st, err := w.store.Load()
+			if err != nil || st.Current != st.Trial || len(st.Quarantine) > 0 {
 				t.Errorf("%+v, %v", st, err)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 		dir := os.Getenv("TEST_DIR")
 		launch.Exec(launch.Place{Dir: dir + "/state", Runtime: dir + "/run", Package: os.Getenv("TEST_PACKAGE")}, []string{"supervise"})
 		os.Exit(1)
+	case len(os.Args) > 2 && os.Args[1] == "module":
+		moduleMain(os.Args[2])
+		os.Exit(0)
 	case len(os.Args) > 1 && os.Args[1] == "supervise":
 		superviseMain()
 	case len(os.Args) > 1 && os.Args[1] == "version":
@@ -66,7 +70,11 @@ func superviseMain() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	s.Watchdog = watchdog / 5
 	s.Notify = func(state string) {
+		if state == "WATCHDOG=1" {
+			os.WriteFile(dir+"/run/alive", nil, 0o644)
+		}
 		if state == "READY=1" || state == "STOPPING=1" {
 			launch.Clear(s.Runtime)
 		}
@@ -107,10 +115,11 @@ func accident(dir string) *durable.Disk {
 		if err := os.WriteFile(dir+"/happened", nil, 0o644); err != nil {
 			return err
 		}
-		if f[1] == "supervisor" {
-			syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		}
 		sig := map[string]syscall.Signal{"kill": syscall.SIGKILL, "stop": syscall.SIGSTOP}[f[0]]
+		if f[1] == "supervisor" {
+			syscall.Kill(os.Getpid(), sig)
+			select {} // a signal comes when it comes
+		}
 		for _, pid := range children(os.Getpid()) {
 			syscall.Kill(pid, sig)
 		}
@@ -161,19 +170,16 @@ func agentMain() {
 		os.Exit(1)
 	}
 	p.Health = func() []supervisor.Check {
+		own, _ := os.Executable()
+		note("asked", filepath.Base(filepath.Dir(own))+"\n")
+		_, err := os.Stat(os.Getenv("TEST_DIR") + "/mirror-is-gone")
 		return []supervisor.Check{
 			{Name: "settings", OK: bad != "breaks its settings", Text: "line 1: no valid YAML"},
 			{Name: "network", Text: "it is down"},
+			{Name: "mirror", OK: err != nil, Text: "it is gone"},
 		}
 	}
-	p.Tell = func(e event.Event) {
-		f, err := os.OpenFile(os.Getenv("TEST_DIR")+"/told", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			return
-		}
-		defer f.Close()
-		fmt.Fprintf(f, "%s\t%s\t%s\n", e.Code, e.Text, e.Hint)
-	}
+	p.Tell = func(e event.Event) { note("told", fmt.Sprintf("%s\t%s\t%s\n", e.Code, e.Text, e.Hint)) }
 	go p.Serve()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -189,6 +195,30 @@ func agentMain() {
 	p.Listener.Close()
 	<-ended
 	os.Exit(0)
+}
+
+// burn uses more than its share of a machine that others use too.
+func burn(d time.Duration) {
+	const threads = 8
+	runtime.GOMAXPROCS(threads)
+	var all sync.WaitGroup
+	for range threads {
+		all.Go(func() {
+			for end := time.Now().Add(d); time.Now().Before(end); {
+			}
+		})
+	}
+	all.Wait()
+}
+
+// note adds a line to a file that the test reads.
+func note(name, line string) {
+	f, err := os.OpenFile(os.Getenv("TEST_DIR")+"/"+name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprint(f, line)
 }
 
 // live beats until it is told to end, or does what is bad.
@@ -207,8 +237,7 @@ func live(ctx context.Context, p *supervisor.Place, bad string) {
 			}
 			leaked = append(leaked, b)
 		case bad == "burns its processor":
-			for end := time.Now().Add(p.Every() / 4); time.Now().Before(end); {
-			}
+			burn(p.Every() / 4)
 		case bad == "dies later" && i > 3:
 			os.Exit(9)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -181,6 +182,10 @@ func (s *Supervisor) startChild(c *child) error {
 	w.Close()
 	if err != nil {
 		r.Close()
+		var path *fs.PathError // it names the program once more
+		if errors.As(err, &path) {
+			err = path.Err
+		}
 		return fmt.Errorf("starting %s: %w", c.cmd.Path, err)
 	}
 	c.began = s.Clock.SinceBoot()

@@ -67,9 +67,10 @@ func (s *Supervisor) reconcile() {
 		return
 	}
 	s.reconcileAgent(v.now.Modules[agentModule])
-	s.reconcileOthers(v.now.Modules)
+	others := s.before(v.now.Modules)
+	s.reconcileOthers(others)
 	s.mu.Lock()
-	s.running = maps.Clone(v.now.Modules)
+	s.running = maps.Clone(others)
 	s.mu.Unlock()
 }
 
@@ -177,7 +178,7 @@ func (s *Supervisor) switchState(c *child, m Message) error {
 func (s *Supervisor) advance() {
 	switch {
 	case s.next == nil || !s.next.ready || s.next.ending:
-	case s.trial != nil && s.agent != nil && s.agent.serving && !s.agent.ending && len(s.seen) == 0:
+	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
 		s.look(s.Clock.SinceBoot()) // how things stand is seen before they change
 	case s.agent != nil && !s.agent.ending:
 		s.agent.end()
@@ -200,7 +201,7 @@ func (s *Supervisor) served(c *child) {
 		s.notify("READY=1")
 	}
 	s.say("agent %s serves, %s after its start", nameOf(c.slot), (now - c.began).Round(time.Millisecond))
-	if s.trial != nil && s.trial.slots[agentModule].Dir == c.slot.Dir && !s.trial.judging() {
+	if s.trial != nil && s.trial.ofAgent() && s.trial.slots[agentModule].Dir == c.slot.Dir && !s.trial.judging() {
 		if s.trial.phase == phaseLoading {
 			s.trial.judge.Base = BaselineOf(s.seen)
 		}

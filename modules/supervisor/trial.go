@@ -26,9 +26,12 @@ type trial struct {
 	from   map[string]rollback.Slot // what ran before
 	phase  string
 	judge  Trial
+	asked  time.Duration // since boot, when the state first said it
 }
 
 func (t *trial) judging() bool { return t.phase != phaseLoading && t.judge.Began > 0 }
+
+func (t *trial) ofAgent() bool { _, ok := t.slots[agentModule]; return ok }
 
 // begin is called when what is tried has taken over.
 func (t *trial) begin(now time.Duration) {
@@ -150,7 +153,7 @@ func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, check, text strin
 // startTrial begins to watch the trial of a view.
 func (s *Supervisor) startTrial(v view) {
 	slots, from := triedIn(v)
-	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}}
+	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}, asked: s.Clock.SinceBoot()}
 	s.resume, s.retry, s.soon = 0, 0, false
 	if s.soaked {
 		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
@@ -166,10 +169,7 @@ func (s *Supervisor) startTrial(v view) {
 		s.back("version", s.belowText(slot), "")
 		return
 	}
-	if _, ok := slots[agentModule]; !ok {
-		s.trial.judge.Base = BaselineOf(s.seen)
-		s.trial.begin(s.Clock.SinceBoot())
-	}
+	s.look(s.Clock.SinceBoot())
 }
 
 // dropTrial forgets a trial that the state does not know any more: a person, or
@@ -208,56 +208,6 @@ func (s *Supervisor) resumeTrial(now time.Duration) {
 		return
 	}
 	s.reconcile()
-}
-
-// look observes the agent at its times.
-func (s *Supervisor) look(now time.Duration) {
-	c := s.agent
-	if s.observing || c == nil || !c.serving || c.ending {
-		return
-	}
-	if s.fails > 0 && now-c.began > s.Times.Gate {
-		s.fails = 0
-	}
-	every := s.Times.Look
-	if s.trial == nil && len(s.seen) > 1 {
-		every = s.Times.Soak // now and then, for a baseline
-	}
-	if len(s.seen) > 0 && now-s.seen[len(s.seen)-1].At < every {
-		return
-	}
-	s.observing = true
-	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
-	go func() {
-		o := s.observe(c, limit)
-		s.post(func() {
-			s.observing = false
-			s.observed(c, o)
-		})
-	}()
-}
-
-// observed judges by what was seen.
-func (s *Supervisor) observed(c *child, o Observation) {
-	if c != s.agent || c.ending {
-		return
-	}
-	s.seen = append(s.seen, o)
-	s.seen = s.seen[max(0, len(s.seen)-8):]
-	t := s.trial
-	if t == nil || !t.judging() {
-		s.advance()
-		return
-	}
-	var v Verdict
-	t.judge, v = t.judge.See(o)
-	switch v.Word {
-	case Back:
-		s.back(v.Check, v.Text, c.tail.text(8))
-	case Confirm:
-		s.passed()
-	}
-	s.writeStatus()
 }
 
 // passed is called when what is tried passed gate and soak.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +27,8 @@ type world struct {
 	dir   string
 	store rollback.Store
 	env   []string
+
+	watched bool // the service manager has a watchdog
 
 	mu   sync.Mutex // guards what follows
 	pid  int
@@ -55,6 +58,7 @@ func newWorld(t *testing.T, times supervisor.Times, env ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.watched = slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "TEST_ACCIDENT=stop supervisor") })
 	w.env = append(append(os.Environ(), "TEST_DIR="+dir, "TEST_TIMES="+string(text)), env...)
 	w.write(dir+"/freshet.yaml", "version: 1\n")
 	t.Cleanup(w.stop)
@@ -113,6 +117,11 @@ func (w *world) slot(version, how string) rollback.Slot {
 // change makes a generation with a version of the agent and switches to it.
 func (w *world) change(slot rollback.Slot, confirm bool) {
 	w.t.Helper()
+	w.changeModule("agent", slot, confirm)
+}
+
+func (w *world) changeModule(name string, slot rollback.Slot, confirm bool) {
+	w.t.Helper()
 	for {
 		was, err := w.store.Load()
 		if err != nil {
@@ -122,7 +131,7 @@ func (w *world) change(slot rollback.Slot, confirm bool) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		is, g, err := w.store.Make(was, good.WithModules(map[string]rollback.Slot{"agent": slot}))
+		is, g, err := w.store.Make(was, good.WithModules(map[string]rollback.Slot{name: slot}))
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -183,13 +192,41 @@ func (w *world) start() {
 			if err != nil {
 				return
 			}
+			ended := make(chan struct{})
+			if w.watched {
+				w.wg.Go(func() { w.watch(c.Process.Pid, ended) })
+			}
 			_ = c.Wait()
+			close(ended)
 			w.mu.Lock()
 			w.pid = 0
 			w.mu.Unlock()
 			time.Sleep(20 * time.Millisecond) // RestartSec
 		}
 	}()
+}
+
+// watchdog is how long a supervisor may be silent; of a machine that does much else.
+const watchdog = 5 * time.Second
+
+// watch kills a process that does not say that it is alive, as WatchdogSec does.
+func (w *world) watch(pid int, ended <-chan struct{}) {
+	tick := time.NewTicker(watchdog / 50)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		if st, err := os.Stat(w.dir + "/run/alive"); err == nil && st.ModTime().After(last) {
+			last = st.ModTime()
+		}
+		if time.Since(last) > watchdog {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			return
+		}
+	}
 }
 
 func (w *world) Write(p []byte) (int, error) {
@@ -289,11 +326,17 @@ func (w *world) runs(version string) bool {
 
 // held is why a version is in the quarantine; "" if it is not.
 func (w *world) held(version string) string {
+	w.t.Helper()
+	return w.heldModule("agent", version)
+}
+
+func (w *world) heldModule(name, version string) string {
+	w.t.Helper()
 	st, err := w.store.Load()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	h, _ := st.HeldModule("agent", version)
+	h, _ := st.HeldModule(name, version)
 	return h.Reason
 }
 

@@ -1,0 +1,90 @@
+package supervisor
+
+import (
+	"maps"
+	"time"
+
+	"github.com/freshet/freshet/rollback"
+)
+
+// look observes the agent at its times.
+func (s *Supervisor) look(now time.Duration) {
+	c := s.agent
+	if s.observing || c == nil || !c.serving || c.ending {
+		return
+	}
+	if s.fails > 0 && now-c.began > s.Times.Gate {
+		s.fails = 0
+	}
+	every := s.Times.Look
+	if s.trial == nil && len(s.seen) > 1 {
+		every = s.Times.Soak // now and then, for a baseline
+	}
+	if len(s.seen) > 0 && now-s.seen[len(s.seen)-1].At < every && !s.lacksBaseline() {
+		return
+	}
+	s.observing = true
+	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
+	go func() {
+		o := s.observe(c, limit)
+		s.post(func() {
+			s.observing = false
+			s.observed(c, o)
+		})
+	}()
+}
+
+// observed judges by what was seen.
+func (s *Supervisor) observed(c *child, o Observation) {
+	if c != s.agent || c.ending {
+		return
+	}
+	s.seen = append(s.seen, o)
+	s.seen = s.seen[max(0, len(s.seen)-8):]
+	t := s.trial
+	if t == nil || !t.judging() {
+		if t != nil && t.phase == phaseLoading && !t.ofAgent() {
+			t.judge.Base = BaselineOf(s.seen)
+			t.begin(s.Clock.SinceBoot())
+			s.reconcile() // its programs start now
+		}
+		s.advance()
+		return
+	}
+	var v Verdict
+	t.judge, v = t.judge.See(o)
+	switch v.Word {
+	case Back:
+		s.back(v.Check, v.Text, c.tail.text(8))
+	case Confirm:
+		s.passed()
+	}
+	s.writeStatus()
+}
+
+// lacksBaseline says whether how things stand has not been seen since the trial
+// was asked for: what failed before the switch, if only for a minute, is not
+// held against what is tried.
+func (s *Supervisor) lacksBaseline() bool {
+	t := s.trial
+	return t != nil && t.phase == phaseLoading && (len(s.seen) == 0 || s.seen[len(s.seen)-1].At < t.asked)
+}
+
+// before is what is to run besides the agent: as long as what is tried has not
+// taken over, that is what ran before it.
+func (s *Supervisor) before(now map[string]rollback.Slot) map[string]rollback.Slot {
+	if s.trial == nil || s.trial.phase != phaseLoading {
+		return now
+	}
+	want := maps.Clone(now)
+	for name, slot := range s.trial.from {
+		switch {
+		case name == agentModule:
+		case slot.Version == "":
+			delete(want, name)
+		default:
+			want[name] = slot
+		}
+	}
+	return want
+}

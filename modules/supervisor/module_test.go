@@ -1,0 +1,152 @@
+package supervisor_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/freshet/freshet/rollback"
+)
+
+// moduleMain is a module's program: it serves at a fixed address, which no two
+// of them can have at a time, and is bad in the way that a file beside it names.
+func moduleMain(address string) {
+	own, _ := os.Executable()
+	version, bad := filepath.Base(filepath.Dir(own)), how()
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(4)
+	}
+	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch bad {
+		case "is not well":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case "does not answer":
+			<-r.Context().Done()
+		}
+		fmt.Fprint(w, version)
+	}))
+	for range term {
+		if bad != "does not end" {
+			os.Exit(0)
+		}
+	}
+}
+
+// scan puts a version of a module in place that serves at an address.
+func (w *world) scan(version, how, address string, endpoint bool) rollback.Slot {
+	w.t.Helper()
+	dir := filepath.Join(w.store.Dir, "modules/scan", version)
+	w.write(dir+"/how", how)
+	own, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Link(own, dir+"/scan"); err != nil {
+		w.t.Fatal(err)
+	}
+	slot := rollback.Slot{Version: version, Dir: version, Image: "x", Start: []string{"scan", "module", address}}
+	if endpoint {
+		slot.Endpoint = "http://" + address + "/health"
+	}
+	return slot
+}
+
+// answersAt is the version that answers at an address, "" if none does.
+func answersAt(address string) string {
+	c := http.Client{Timeout: time.Second}
+	res, err := c.Get("http://" + address + "/health")
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	text := make([]byte, 64)
+	n, _ := res.Body.Read(text)
+	return string(text[:n])
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// isGood says whether a version of the module is good, and nothing on trial.
+func (w *world) isGood(module, version string) bool {
+	st, err := w.store.Load()
+	if err != nil || st.Current != st.Good || st.Trial != 0 {
+		return false
+	}
+	g, err := w.store.Generation(st.Good)
+	return err == nil && g.Modules[module].Version == version
+}
+
+// Modules that serve at a fixed address cannot stand beside each other: the old
+// one ends first, and the gap is told.
+func TestAModuleThatServesAtAFixedAddress(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		endpoint bool   // the module names it, so it is asked
+		old, how string // in which way versions 1.0.0 and 2.0.0 are bad
+		check    string // that takes 2.0.0 back; "": it is confirmed
+	}{
+		{"with an endpoint that answers, it is confirmed", true, "", "", ""},
+		{"without an endpoint, it is confirmed", false, "", "", ""},
+		{"the old one does not end when it is told to, and is killed", true, "does not end", "", ""},
+		{"an endpoint that answers 503 takes it back", true, "", "is not well", "endpoint of scan"},
+		{"an endpoint that does not answer takes it back", true, "", "does not answer", "endpoint of scan"},
+		{"nobody asks where no endpoint is named", false, "", "is not well", ""},
+		{"one that cannot have its port ends, and is taken back", true, "", "has another's port", "stable"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Stop = time.Second
+			w := newWorld(t, times)
+			w.install()
+			address := freeAddress(t)
+			w.changeModule("scan", w.scan("1.0.0", row.old, address, row.endpoint), true)
+			w.until("1.0.0 answers", func() bool { return answersAt(address) == "1.0.0" })
+			to := address
+			if row.how == "has another's port" {
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ln.Close()
+				to = ln.Addr().String()
+			}
+			w.changeModule("scan", w.scan("2.0.0", row.how, to, row.endpoint), false)
+			if row.check == "" {
+				w.until("2.0.0 is confirmed", func() bool { return w.isGood("scan", "2.0.0") && answersAt(address) == "2.0.0" })
+				w.until("the gap is told", func() bool {
+					return regexp.MustCompile(`ModuleSwitched\tmodule scan went from 1\.0\.0 to 2\.0\.0; it was away for [0-9.]+m?s`).MatchString(w.told())
+				})
+			} else {
+				w.until("2.0.0 is taken back", func() bool { return w.isGood("scan", "1.0.0") && answersAt(address) == "1.0.0" })
+				if why := w.heldModule("scan", "2.0.0"); !strings.HasPrefix(why, row.check+": ") {
+					t.Errorf("it was held back for %q, not by the check %s", why, row.check)
+				}
+			}
+			for line := range strings.Lines(w.told()) {
+				t.Log(strings.TrimSpace(line))
+			}
+			w.check()
+		})
+	}
+}
