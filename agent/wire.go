@@ -58,6 +58,9 @@ func planOf(p updater.Plan) api.Plan {
 	}
 	for _, b := range p.Bases {
 		bp := api.BasePlan{Name: b.Name, From: b.From, To: b.To, Steps: []api.Step{}, Bytes: b.Bytes, Full: b.Full, Held: b.Held, Engine: b.Engine}
+		if d := b.Delivery; d != nil {
+			bp.Delivery = &api.DeliveryPlan{To: d.To, Disk: d.Disk, Free: d.Free}
+		}
 		for _, s := range b.Steps {
 			bp.Steps = append(bp.Steps, api.Step{From: s.From, To: s.To, Bytes: s.Size})
 		}

@@ -24,6 +24,7 @@ func (u *Updater) askEngines(ctx context.Context, s *survey) {
 		if j.engine, j.err = engine.Plan(ctx, j.manifest.Image.Size); j.err != nil {
 			j.engine = ""
 		}
+		j.foresee(engine)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/source"
 	"github.com/freshet/freshet/internal/trust"
+	"github.com/freshet/freshet/modules"
 	"github.com/freshet/freshet/rollback"
 )
 
@@ -33,9 +34,10 @@ type job struct {
 	steps    []Step
 	err      error // set: the base cannot be updated
 	held     string
-	engine   string // how its engine will try it
-	healthy  bool   // its engine was, before the switch
-	thrifty  bool   // see thrift.go
+	engine   string        // how its engine will try it
+	healthy  bool          // its engine was, before the switch
+	delivery *modules.Room // what delivering it to its engine takes; nil: nothing
+	thrifty  bool          // see thrift.go
 }
 
 // survey is an update planned, with all it takes to carry it out.
@@ -323,12 +325,15 @@ func (u *Updater) describe(s *survey) Plan {
 			b.Bytes += step.Size
 		}
 		p.Bases = append(p.Bases, b)
+		if d := j.delivery; d != nil {
+			p.Bases[len(p.Bases)-1].Delivery = &DeliveryPlan{To: d.To, Disk: d.Need, Free: d.Free}
+		}
 		if j.err != nil || j.held != "" {
 			continue
 		}
 		p.Bytes += b.Bytes
 		p.Full += b.Full
-		p.Disk += b.Bytes + j.disk()
+		p.Disk += b.Bytes + j.disk() + u.besides(j)
 	}
 	return p
 }

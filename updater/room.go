@@ -32,13 +32,13 @@ func (j *job) disk() int64 {
 func (u *Updater) room(s *survey) {
 	free, used := freeBytes(u.Dir), int64(reserve)
 	inodes, counted := freeInodes(u.Dir)
-	taken := int64(reserveInodes)
+	taken, elsewhere := int64(reserveInodes), map[uint64]int64{}
 	defer func() { u.need, u.full = used-reserve, false }()
 	for _, j := range s.jobs {
 		if j.err != nil || j.held != "" {
 			continue
 		}
-		need := j.disk()
+		need := j.disk() + u.besides(j)
 		for _, step := range j.steps {
 			need += step.Size
 		}
@@ -47,6 +47,11 @@ func (u *Updater) room(s *survey) {
 			u.emit(event.DiskFull, "need", fmt.Sprint(used+need), "free", fmt.Sprint(free), "path", u.Dir)
 			j.err = fmt.Errorf("not enough inodes at %s: %d are needed, %d are free", u.Dir, taken+files, inodes)
 			continue
+		}
+		if len(j.steps) > 0 {
+			if j.err = u.roomElsewhere(j, elsewhere); j.err != nil {
+				continue
+			}
 		}
 		if used+need <= free || len(j.steps) == 0 {
 			used += need

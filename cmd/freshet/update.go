@@ -56,6 +56,9 @@ func printPlan(ctx context.Context, w io.Writer, s *session, asJSON bool) error 
 		if b.Engine != "" {
 			fmt.Fprintf(w, "  %s\n", oneLine(b.Engine))
 		}
+		if d := b.Delivery; d != nil {
+			fmt.Fprintf(w, "  copied to %s: %s needed there, %s free\n", oneLine(d.To), size(d.Disk), size(d.Free))
+		}
 	}
 	for _, m := range p.Modules {
 		fmt.Fprintln(w, modulePlanLine(m))

@@ -278,6 +278,15 @@ type BasePlan struct {
 	Held  string `json:"held,omitempty"` // why the offered version is not taken
 
 	Engine string `json:"engine,omitempty"` // how its engine will try it, and the memory that takes
+
+	Delivery *DeliveryPlan `json:"delivery,omitempty"` // nil: none, or links
+}
+
+// DeliveryPlan is what copies of a base in its engine's own folder take.
+type DeliveryPlan struct {
+	To   string `json:"to"`
+	Disk int64  `json:"disk_bytes"` // at the peak
+	Free int64  `json:"free_bytes"` // there, now
 }
 
 // Step is one delta or full image to fetch.
