@@ -144,15 +144,19 @@ func (d *Disk) Symlink(target, path string) error {
 }
 
 // MkdirAll makes path and its missing parents and syncs each folder that
-// gained an entry.
+// gained an entry. The one above a folder that is there already is synced too: a
+// process that was killed may have made it just now.
 func (d *Disk) MkdirAll(path string, perm fs.FileMode) error {
+	parent := filepath.Dir(path)
 	if st, err := os.Stat(path); err == nil {
 		if !st.IsDir() {
 			return fmt.Errorf("%s is there and is no folder", path)
 		}
+		if err := d.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 		return nil
 	}
-	parent := filepath.Dir(path)
 	if parent != path {
 		if err := d.MkdirAll(parent, perm); err != nil {
 			return err

@@ -95,7 +95,7 @@ func TestFoldersThatGainANameAreSynced(t *testing.T) {
 	if err := d.MkdirAll(filepath.Join(r.dir, "a/c/d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"mkdir a/c", "syncdir a", "mkdir a/c/d", "syncdir a/c"}; !slices.Equal(r.steps, want) {
+	if want := []string{"syncdir .", "mkdir a/c", "syncdir a", "mkdir a/c/d", "syncdir a/c"}; !slices.Equal(r.steps, want) {
 		t.Errorf("steps %v, want %v", r.steps, want)
 	}
 }

@@ -74,9 +74,12 @@ func TestAPowerCutLeavesWhatWasSyncedAlone(t *testing.T) {
 		"a tree synced with its name": {func(dir string, d *durable.Disk) error {
 			return errors.Join(os.Mkdir(dir+"/e", 0o755), os.WriteFile(dir+"/e/f", []byte("new"), 0o644), d.SyncTree(dir+"/e"), d.SyncDir(dir))
 		}, "d/ d/old=old e/ e/f=new"},
-		"a folder made in a folder whose own name is not synced": {func(dir string, d *durable.Disk) error {
-			return errors.Join(os.Mkdir(dir+"/e", 0o755), d.MkdirAll(dir+"/e/f", 0o755))
+		"a folder synced whose own name is not": {func(dir string, d *durable.Disk) error {
+			return errors.Join(os.MkdirAll(dir+"/e/f", 0o755), d.SyncDir(dir+"/e"))
 		}, "d/ d/old=old"},
+		"a folder made by durable in one whose own name was not synced": {func(dir string, d *durable.Disk) error {
+			return errors.Join(os.Mkdir(dir+"/e", 0o755), d.MkdirAll(dir+"/e/f", 0o755))
+		}, "d/ d/old=old e/ e/f/"},
 		"a file written over in place": {func(dir string, _ *durable.Disk) error {
 			return os.WriteFile(dir+"/d/old", []byte("new"), 0o644)
 		}, "d/ d/old=old"},
