@@ -46,6 +46,7 @@ system: ## run the tests with real parts (as root, at most 30 minutes)
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m
 	FRESHET_SOAK=1 go test -timeout 4h -run 'TestPowerCut|TestTheDisk' ./updater ./publish
+	FRESHET_SOAK=1 go test -timeout 2h -run 'Enrolling|Enrolls' ./agent ./cmd/freshet
 	FRESHET_SOAK=1 go test -tags system -timeout 2h -v -run TestPowerCutOnExt4 ./internal/systemtest
 
 bench: ## compare with other tools, side by side; writes docs/benchmarks.md

@@ -95,7 +95,7 @@ func unfit(file string, wrong error, problems int) error {
 	e := &api.Error{Code: api.SettingsInvalid, Text: wrong.Error()}
 	switch {
 	case errors.Is(wrong, settings.ErrMissing):
-		e.Hint = "name another file, or write this one: docs/settings.md has an example with every key"
+		e.Hint = "name another file, or have freshet enroll URL --root FILE write this one; docs/settings.md has an example with every key"
 	case errors.Is(wrong, settings.ErrOpen):
 		e.Hint = fmt.Sprintf("chmod go-w %s: it names commands that the agent runs", file)
 	case errors.Is(wrong, fs.ErrPermission):

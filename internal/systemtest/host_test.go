@@ -110,7 +110,7 @@ func (h *host) hourly() {
 	// Those planned by the fast clock lie ahead: a period at the most.
 	poll(h.t, time.Minute, "the next update is in its period", func() bool {
 		st := h.status()
-		return st.State == "up to date" && st.Update.Next.Sub(time.Now()) < 66*time.Minute
+		return st.State == "up to date" && time.Until(st.Update.Next) < 66*time.Minute
 	})
 }
 
