@@ -157,12 +157,24 @@ func (a *Agent) trusts(f *inForce, ask api.Enroll, d *draft) error {
 // follows refuses a root of the repository in force that what is stored of it
 // would overrule.
 func (a *Agent) follows(is trust.Pinned, root []byte) error {
-	u := &updater.Updater{Dir: a.Dir, Root: root, Clock: a.Clock}
-	if v := u.RootVersion(); v > is.Version {
+	stored := filepath.Join(a.Dir, "trust", is.Repository)
+	refuse := func(format string, args ...any) error {
 		return &api.Error{
-			Code: api.EnrolledAlready, Text: fmt.Sprintf("root version %d of repository %s is older than version %d, which this host has seen", is.Version, is.Repository, v),
-			Hint: "give the publisher's newest root; if they began anew with the same keys, remove " + filepath.Join(a.Dir, "trust", is.Repository) + " first",
+			Code: api.EnrolledAlready, Text: fmt.Sprintf(format, args...),
+			Hint: "nothing was changed; ask the publisher for the newest root; if they began anew with the same keys, remove " + stored + " first",
 		}
+	}
+	u := &updater.Updater{Dir: a.Dir, Root: root, Clock: a.Clock}
+	v := u.RootVersion()
+	if v > is.Version {
+		return refuse("root version %d of repository %s is older than version %d, which this host has seen", is.Version, is.Repository, v)
+	}
+	if v < is.Version {
+		return nil
+	}
+	// Of one version a publisher gives out one root.
+	if has, err := readRoot(filepath.Join(stored, "root.json")); err == nil && !trust.SameSigned(has, root) {
+		return refuse("root version %d of repository %s is another one than this host has seen of that version", is.Version, is.Repository)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package trust
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -55,4 +57,20 @@ func (r *refresh) newer(pinned []byte) error {
 // String is the root in words.
 func (p Pinned) String() string {
 	return fmt.Sprintf("repository %s (root version %d, SHA-256 %s)", p.Repository, p.Version, p.Fingerprint)
+}
+
+// SameSigned says whether two files of metadata sign the same, by whomever.
+func SameSigned(a, b []byte) bool {
+	part := func(data []byte) []byte {
+		var m struct {
+			Signed json.RawMessage `json:"signed"`
+		}
+		var out bytes.Buffer
+		if json.Unmarshal(data, &m) != nil || json.Compact(&out, m.Signed) != nil {
+			return nil
+		}
+		return out.Bytes()
+	}
+	x := part(a)
+	return x != nil && bytes.Equal(x, part(b))
 }
