@@ -47,7 +47,8 @@ soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power e
 	$(MAKE) fuzz FUZZTIME=10m
 	FRESHET_SOAK=1 go test -timeout 4h -run 'TestPowerCut|TestTheDisk' ./updater ./publish
 	FRESHET_SOAK=1 go test -timeout 2h -run 'Enrolling|Enrolls' ./agent ./cmd/freshet
-	FRESHET_SOAK=1 go test -tags system -timeout 2h -v -run TestPowerCutOnExt4 ./internal/systemtest
+	FRESHET_SOAK=1 go test -timeout 1h -run TestAnAccident ./modules/supervisor
+	FRESHET_SOAK=1 go test -tags system -timeout 4h -v -run 'TestPowerCutOnExt4|HangsAtAnyStep' ./internal/systemtest
 
 bench: ## compare with other tools, side by side; writes docs/benchmarks.md
 	go run ./internal/bench -corpora $(CORPORA) -out docs/benchmarks.md

@@ -195,10 +195,21 @@ func notes(st api.Status) []string {
 		all = append(all, fmt.Sprintf("generation %d is on trial", st.Generation))
 	}
 	for _, h := range st.Held {
-		all = append(all, fmt.Sprintf("%s version %d is held back since %s: %s (freshet bases release %s)", h.Base, h.Version, stamp(h.At), h.Reason, h.Base))
+		all = append(all, heldNote(h))
 	}
 	all = append(all, licenceNotes(st)...)
 	return append(all, engineNotes(st)...)
+}
+
+func heldNote(h api.Held) string {
+	since := fmt.Sprintf("since %s: %s", stamp(h.At), oneLine(h.Reason))
+	switch {
+	case h.Module == "":
+		return fmt.Sprintf("%s version %d is held back %s (freshet bases release %s)", h.Base, h.Version, since, h.Base)
+	case h.Release == "":
+		return fmt.Sprintf("module %s is kept at its release %s (freshet modules release %s)", h.Module, since, h.Module)
+	}
+	return fmt.Sprintf("module %s %s is held back %s (freshet modules release %s)", h.Module, h.Release, since, h.Module)
 }
 
 func printBases(w io.Writer, all []api.BaseStatus, missing ...api.Missing) {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
@@ -26,10 +25,7 @@ func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 // as designed, read from status, events and the journal.
 func (w *packaged) livesThroughIt() {
 	h := &host{packaged: w, version: 2}
-	for _, row := range []struct {
-		name string
-		do   func(*host)
-	}{
+	inOrder(w, h, []step[*host]{
 		{"a build whose clock can be moved takes its place", (*host).movable},
 		{"hourly updates come by themselves", (*host).hourly},
 		{"killed, it is back, and no more than once", (*host).killed},
@@ -44,17 +40,7 @@ func (w *packaged) livesThroughIt() {
 		{"the service stopped, an update by hand leaves it stopped", (*host).byHand},
 		{"there was no start but those that were caused", (*host).noStorm},
 		{"a full disk", (*host).fullDisk},
-	} {
-		whole := w.t
-		ok := whole.Run(row.name, func(t *testing.T) {
-			w.t, w.p.t = t, t
-			row.do(h)
-		})
-		w.t, w.p.t = whole, whole
-		if !ok {
-			whole.Fatalf("the rows after this one need it\n%s", w.journal())
-		}
-	}
+	})
 }
 
 const clockFile = "/etc/freshet-clock"

@@ -62,10 +62,7 @@ func TestPackage(t *testing.T) {
 		t.Error("it is signed without a key")
 	}
 	w.next = deb(t, two)
-	for _, step := range []struct {
-		name string
-		do   func(*packaged)
-	}{
+	inOrder(w, w, []step[*packaged]{
 		{"installed it runs, is enabled, and says to enroll", (*packaged).installs},
 		{"service install enables, and writes no second unit", (*packaged).enables},
 		{"its exposure is 3.0 at most", (*packaged).exposure},
@@ -75,15 +72,7 @@ func TestPackage(t *testing.T) {
 		{"disabled it stays so over an upgrade", (*packaged).staysDisabled},
 		{"what happens to hosts", (*packaged).livesThroughIt},
 		{"purge removes state and settings", (*packaged).purges},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			m.t, p.t = t, t
-			step.do(w)
-		})
-		if !ok {
-			t.Fatalf("the steps after this one need it\n%s", m.journal())
-		}
-	}
+	})
 }
 
 // packaged is a machine with the package, and its publisher outside.
@@ -95,6 +84,7 @@ type packaged struct {
 	deb, next string
 	mechanism string // of the firewall, that versions of the agent name
 	unnamed   string // program that versions of the agent are made of
+	good      string // version of the agent that bad ones go back to
 }
 
 // checkSigned verifies a release as its user does.
@@ -115,7 +105,7 @@ func checkSigned(t *testing.T, dist, key string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(data, []byte("FRESHET_TEST_CLOCK")) || bytes.Contains(data, []byte("FRESHET_CRASH_AT")) {
+		if bytes.Contains(data, []byte("FRESHET_TEST_CLOCK")) || bytes.Contains(data, []byte("FRESHET_CRASH_AT")) || bytes.Contains(data, []byte("FRESHET_STOP_AT")) {
 			t.Errorf("%s has the ways of the tests", name)
 		}
 		if out := sh(t, "go", "version", "-m", filepath.Join(dist, name)); strings.Contains(out, "-tags") {
@@ -219,8 +209,13 @@ func (w *packaged) enrolls() {
 // quickTrials has the service judge new versions within seconds.
 func (m *machine) quickTrials() {
 	m.t.Helper()
-	m.write("/etc/systemd/system/freshet.service.d/quick.conf", "[Service]\nExecStart=\nExecStart=/usr/lib/freshet/freshet-launch"+
-		" --gate 3s --soak 3s --look 1s --ready 15s --resume 5s\n")
+	m.trials("--gate 3s --soak 3s --look 1s --ready 15s --resume 5s")
+}
+
+// trials has the service judge new versions by these flags, from its next start on.
+func (m *machine) trials(flags string) {
+	m.t.Helper()
+	m.write("/etc/systemd/system/freshet.service.d/quick.conf", "[Service]\nExecStart=\nExecStart=/usr/lib/freshet/freshet-launch "+flags+"\n")
 	m.run("systemctl", "daemon-reload")
 }
 

@@ -39,10 +39,7 @@ func TestAgentUpdatesItself(t *testing.T) {
 	m := boot(t, "--network-veth")
 	near := newMirror(t, p, m.connect())
 	w := &packaged{machine: m, p: p, mirror: near, url: near.url, deb: first, mechanism: "iptables", unnamed: agentOf(t, unnamed, "")}
-	for _, step := range []struct {
-		name string
-		do   func(*packaged)
-	}{
+	inOrder(w, w, []step[*packaged]{
 		{"installed and enrolled, the package's version is good", (*packaged).begins},
 		{"through three versions", (*packaged).climbs},
 		{"one that exits at once is taken back", (*packaged).exitsAtOnce},
@@ -50,16 +47,16 @@ func TestAgentUpdatesItself(t *testing.T) {
 		{"one that is cut off is taken back", (*packaged).isCutOff},
 		{"one that is never ready is taken back", (*packaged).neverReady},
 		{"one that damages the settings is taken back, and the settings too", (*packaged).damagesSettings},
+		{"one that exits with 0 is taken back", (*packaged).exitsWell},
+		{"one that forks and dies is taken back, with what it forked", (*packaged).forksAndDies},
+		{"one that leaks memory is taken back", (*packaged).leaks},
+		{"one that answers no API is taken back", (*packaged).answersNothing},
+		{"one for another machine is taken back", (*packaged).forAnotherMachine},
+		{"one that hangs after 30 seconds is taken back", (*packaged).hangsLater},
+		{"one whose supervisor crashes at its start is taken back", (*packaged).supervisorCrashes},
+		{"a good one whose supervisor does not start any more is passed over, and updated", (*packaged).supervisorBreaksLater},
 		{"its exposure is 3.0 at most", (*packaged).exposure},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			m.t, p.t = t, t
-			step.do(w)
-		})
-		if !ok {
-			t.Fatalf("the steps after this one need it\n%s", m.journal())
-		}
-	}
+	})
 }
 
 // support is whom an operator asks, in the settings here.
@@ -81,6 +78,25 @@ func (w *packaged) begins() {
 // host update.
 func (w *packaged) offers(version string, make func(dir string), flags ...string) {
 	w.t.Helper()
+	w.publishes(version, make, flags...)
+	w.t.Log(w.run("freshet", "update"))
+}
+
+// offersMajor publishes a version of another major line, which no update takes,
+// and has it installed by hand.
+func (w *packaged) offersMajor(version string, make func(dir string)) {
+	w.t.Helper()
+	before := w.says("version")
+	w.publishes(version, make)
+	w.run("freshet", "update")
+	if said := w.run("freshet", "modules", "list"); !strings.Contains(said, version) || w.says("version") != before {
+		w.t.Fatalf("%s is not listed, or was installed:\n%s", version, said)
+	}
+	w.t.Log(w.run("freshet", "modules", "install", "agent", version))
+}
+
+func (w *packaged) publishes(version string, make func(dir string), flags ...string) {
+	w.t.Helper()
 	dir := folder(w.t)
 	make(dir)
 	sh(w.t, "chmod", "-R", "755", dir)
@@ -88,7 +104,6 @@ func (w *packaged) offers(version string, make func(dir string), flags ...string
 	write(w.t, filepath.Join(dir, "module.yaml"), fmt.Sprintf("name: agent\nversion: %s\nplatform: linux/%s\nprograms: [%s]\nstart: [freshet]\nfirewall: %s\n",
 		version, strings.TrimSpace(sh(w.t, "go", "env", "GOHOSTARCH")), programs, w.mechanism))
 	w.p.run(append([]string{"module", w.p.repo(), dir}, flags...)...)
-	w.t.Log(w.run("freshet", "update"))
 }
 
 func (w *packaged) offersGood(version string) {
@@ -96,6 +111,7 @@ func (w *packaged) offersGood(version string) {
 	began := time.Now()
 	w.offers(version, w.built(version))
 	w.confirms("v" + version)
+	w.good = version
 	w.t.Logf("%s is confirmed %s after it was offered", version, time.Since(began).Round(time.Second))
 }
 
@@ -134,73 +150,6 @@ func (w *packaged) script(text string) func(string) {
 	return func(dir string) { write(w.t, dir+"/freshet", "#!/bin/sh\n"+text+"\n") }
 }
 
-func (w *packaged) exitsAtOnce() {
-	w.offers("1.30.1", w.script("echo cannot load >&2; exit 7"))
-	w.takenBack("1.30.1", "stable")
-}
-
-// then is a program that does something and becomes the package's.
-func (w *packaged) then(text string) func(string) {
-	return w.script(text + "\nexec /usr/lib/freshet/freshet \"$@\"")
-}
-
-func (w *packaged) crashesServing() {
-	w.offers("1.30.2", w.then("(sleep 1; kill -SEGV $$) &"))
-	w.takenBack("1.30.2", "stable")
-}
-
-func (w *packaged) isCutOff() {
-	w.offers("1.30.3", func(dir string) {
-		sh(w.t, "cp", program(released, "freshet"), dir+"/freshet")
-		sh(w.t, "truncate", "-s", "300K", dir+"/freshet")
-	}, "--any-program")
-	w.takenBack("1.30.3", "stable")
-}
-
-func (w *packaged) neverReady() {
-	w.offers("1.30.4", w.script("exec sleep 1000"))
-	w.takenBack("1.30.4", "alive")
-}
-
-func (w *packaged) damagesSettings() {
-	before := w.inUse()
-	w.offers("1.30.5", w.then("echo 'sorces: []' >>/etc/freshet/freshet.yaml"))
-	w.takenBack("1.30.5", "settings")
-	edited := "/etc/freshet/freshet.yaml.edited-during-agent-1.30.5"
-	if !strings.Contains(w.read(edited), "sorces") {
-		w.t.Errorf("%s is %q", edited, w.read(edited))
-	}
-	w.run("rm", edited)
-	if after := w.inUse(); after != before {
-		w.t.Errorf("it was\n%s\nand is\n%s", before, after)
-	}
-}
-
-// takenBack expects that a version goes back by itself to 1.30.0 for a check, and
-// reads from the journal how long it took.
-func (w *packaged) takenBack(version, check string) {
-	w.t.Helper()
-	poll(w.t, 2*time.Minute, version+" is taken back", func() bool {
-		return strings.Contains(w.run("freshet", "modules", "show", "agent"), version+" held back") && w.status().Version == "v1.30.0"
-	})
-	poll(w.t, 30*time.Second, "the operator is told", func() bool {
-		return strings.Contains(w.run("freshet", "events", "--json"), "rolled back from "+version)
-	})
-	starts := w.said(`agent ` + regexp.QuoteMeta(version) + ` starts`)
-	decided := w.said(`ModuleRolledBack: module agent rolled back from ` + regexp.QuoteMeta(version) + ` to 1\.30\.0: ` + check + `: `)
-	w.t.Logf("%.1f s from its first start to the decision: %s", decided.at-starts.at, decided.text)
-	if back, ok := w.find(`the good version serves again`); ok && back.at > decided.at {
-		w.t.Logf("%.1f s from the decision to the good version's serving: %s", back.at-decided.at, back.text)
-	} else {
-		w.t.Log("the good version served all the time")
-	}
-	hint := w.said(`hint: nothing needs to be done now: 1\.30\.0 runs as before`)
-	if !strings.Contains(hint.text, support) {
-		w.t.Errorf("the hint: %s", hint.text)
-	}
-	w.hasVersion(1)
-}
-
 // entry is a line of the journal.
 type entry struct {
 	at   float64 // seconds since boot
@@ -217,7 +166,7 @@ func (m *machine) said(pattern string) entry {
 }
 
 // find is the last line of the service's journal that a pattern fits; of a
-// version's starts the first.
+// trial's beginnings the first.
 func (m *machine) find(pattern string) (entry, bool) {
 	m.t.Helper()
 	re := regexp.MustCompile(pattern)
@@ -231,7 +180,7 @@ func (m *machine) find(pattern string) (entry, bool) {
 			m.t.Fatalf("%v: %s", err, line)
 		}
 		text, _ := e.Message.(string)
-		if !re.MatchString(text) || strings.HasSuffix(pattern, " starts") && found.text != "" {
+		if !re.MatchString(text) || strings.HasPrefix(pattern, "on trial: ") && found.text != "" {
 			continue
 		}
 		micros, err := strconv.ParseFloat(e.At, 64)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/modules/supervisor"
 	"github.com/freshet/freshet/rollback"
 )
 
@@ -149,4 +150,51 @@ func TestAModuleThatServesAtAFixedAddress(t *testing.T) {
 			w.check()
 		})
 	}
+}
+
+// When the good version does not keep running either, other modules go on, it is
+// started again at intervals, and that is told once.
+func TestWhereTheGoodVersionFailsTooWhatProtectsGoesOn(t *testing.T) {
+	w := newWorld(t, quick)
+	w.install()
+	address := freeAddress(t)
+	w.changeModule("scan", w.scan("1.0.0", "", address, true), true)
+	w.until("scan answers", func() bool { return answersAt(address) == "1.0.0" })
+	first := w.process()
+	scan := w.running("scan")
+	w.write(filepath.Join(w.store.Dir, "modules/agent/1.0.0/how"), "exits at once")
+	if err := syscall.Kill(w.running("agent"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it was started in vain five times", func() bool { return strings.Count(w.output(), `agent begins, "exits at once"`) >= 5 })
+	if n := strings.Count(w.output(), "AgentFailing: "); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
+	if w.process() != first || w.running("scan") != scan || answersAt(address) != "1.0.0" {
+		t.Error("the supervisor or the module was started anew")
+	}
+	st, ok := supervisor.ReadStatus(w.dir + "/run")
+	if !ok || !strings.Contains(st.Failing, "exit status 7") {
+		t.Errorf("the status does not say it: %+v", st)
+	}
+	w.write(filepath.Join(w.store.Dir, "modules/agent/1.0.0/how"), "")
+	w.until("the agent is back", func() bool { return w.runs("1.0.0") })
+	w.until("the operator can read of it", func() bool { return strings.Contains(w.told(), "AgentFailing\tthe agent 1.0.0 does not keep running") })
+	w.check()
+}
+
+// running is the process of a module, as the supervisor says.
+func (w *world) running(module string) int {
+	w.t.Helper()
+	pid := 0
+	w.until(module+" runs", func() bool {
+		st, _ := supervisor.ReadStatus(w.dir + "/run")
+		for _, m := range st.Modules {
+			if m.Name == module && m.State == "runs" {
+				pid = m.PID
+			}
+		}
+		return pid > 0
+	})
+	return pid
 }
