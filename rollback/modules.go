@@ -137,6 +137,18 @@ func ModuleBefore(g Generation, module string, others []Generation) (Slot, bool)
 	return best, found
 }
 
+// FirewallOf is the mechanism of the firewall in the newest of the generations
+// that has a slot of the agent: what comes back with it. "" is the default.
+func FirewallOf(slot Slot, agent string, all []Generation) string {
+	newest := Generation{}
+	for _, g := range all {
+		if had, ok := g.Modules[agent]; ok && had.Dir == slot.Dir && g.Number >= newest.Number {
+			newest = g
+		}
+	}
+	return newest.Firewall
+}
+
 // newestWithModuleBefore is the newest generation that holds what ModuleBefore finds.
 func newestWithModuleBefore(g Generation, module string, all []Generation) (int, bool) {
 	before, ok := ModuleBefore(g, module, all)

@@ -164,12 +164,16 @@ func (u *Updater) RollBackModule(ctx context.Context, name string) (from, to str
 		if !ok {
 			return st, fmt.Errorf("%w: module %q is not installed", ErrNoModule, name)
 		}
-		before, ok := rollback.ModuleBefore(good, name, u.store().Generations())
+		kept := u.store().Generations()
+		before, ok := rollback.ModuleBefore(good, name, kept)
 		if !ok || !u.slotThere(name, before) {
 			return st, fmt.Errorf("%w: module %q has no release before %s on this machine", ErrNothingNewer, name, slot.Version)
 		}
 		from, to, w.Release = slot.Version, before.Version, slot.Version
 		gen := good.WithModules(map[string]rollback.Slot{name: before})
+		if name == modules.Agent {
+			gen.Firewall = rollback.FirewallOf(before, name, kept)
+		}
 		gen.Why, gen.Made = "rollback", u.Clock.Now().UTC()
 		return u.confirmed(st.Withdraw(w), gen)
 	})

@@ -312,6 +312,35 @@ func TestAPersonRollsBackHoldsAndReleasesAModule(t *testing.T) {
 	}
 }
 
+func TestTheMechanismOfTheFirewallGoesBackWithTheAgent(t *testing.T) {
+	w := newWorld(t)
+	expect := func(when, mechanism string) {
+		t.Helper()
+		if _, current, _ := w.state(); current.Firewall != mechanism {
+			t.Errorf("%s the generation names %q, not %q", when, current.Firewall, mechanism)
+		}
+	}
+	w.publishModule("agent", "1.0.0", "firewall: nftables")
+	w.update(updater.Updated, policy("1.0.0-a"))
+	w.judge(true)
+	w.publishModule("agent", "1.1.0", "firewall: iptables")
+	w.update(updater.Updated, policy("1.0.0"))
+	expect("on trial", "iptables")
+	w.judge(true)
+	w.publishModule("av", "1.0.0")
+	w.update(updater.Updated, policy("1.1.0", named("av", "auto")))
+	w.judge(true)
+	expect("with another module", "iptables")
+	if _, to, err := w.updater(policy("1.1.0")).RollBackModule(t.Context(), "agent"); err != nil || to != "1.0.0" {
+		t.Fatalf("to %s, %v", to, err)
+	}
+	expect("rolled back", "nftables")
+	w.publishModule("agent", "1.2.0", "firewall: iptables")
+	w.update(updater.Updated, policy("1.0.0"))
+	w.judge(false)
+	expect("taken back from a trial", "nftables")
+}
+
 func TestGoingBackToAGenerationNeedsNoNetwork(t *testing.T) {
 	w := newWorld(t)
 	w.publish("list", records(1, 300))
