@@ -3,11 +3,13 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/freshet/freshet/firewall"
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/modules"
 	"github.com/freshet/freshet/rollback"
 )
 
@@ -47,14 +49,17 @@ func (a *Agent) watchFirewall(ctx context.Context) error {
 // looked after again; 0: not by itself.
 func (a *Agent) keepFirewall(ctx context.Context) time.Duration {
 	want, every := a.wantFirewall("")
-	if !want.Enabled && !a.wall.Used() {
-		return 0
+	a.mu.Lock()
+	refused := a.refused != ""
+	a.mu.Unlock()
+	if !want.Enabled && (refused || !a.wall.Used()) {
+		return 0 // settings that cannot be read take nothing away
 	}
 	next, err := a.wall.Keep(ctx, want)
 	if ctx.Err() != nil {
 		return 0
 	}
-	a.sayFirewall(err)
+	a.sayFirewall(errors.Join(want.Unknown, err))
 	if next > 0 {
 		return min(next, every)
 	}
@@ -104,18 +109,41 @@ func (a *Agent) wantFirewall(session string) (firewall.Want, time.Duration) {
 	}
 	installed, st, err := u.Installed()
 	if err != nil {
-		a.warn("block lists are not known", err)
+		want.Unknown = fmt.Errorf("block lists are not known: %w", err)
 		return want, time.Duration(s.CheckEvery)
 	}
 	for _, b := range installed {
 		want.Lists[b.Name] = firewall.ListFile{Version: b.Ref.Version, Dir: b.Path}
 	}
-	if gen, err := (rollback.Store{Dir: a.Dir}).Generation(st.Current); err == nil {
-		if m, err := firewall.ParseMechanism(gen.Firewall); err == nil {
-			want.Mechanism = m
-		} else {
-			a.warn("the generation's mechanism of the firewall", err)
+	want.Mechanism, _, want.Unknown = a.mechanism()
+	for _, w := range st.Quarantine {
+		if w.Module == modules.Agent && w.At.After(want.Undo) {
+			want.Undo = w.At
 		}
 	}
 	return want, time.Duration(s.CheckEvery)
+}
+
+// mechanism is what the current generation names, and which that is; by is ""
+// where it names none, which means the default.
+func (a *Agent) mechanism() (m firewall.Mechanism, by string, err error) {
+	store := rollback.Store{Dir: a.Dir}
+	var gen rollback.Generation
+	st, err := store.Load()
+	if err == nil && st.Current > 0 {
+		gen, err = store.Generation(st.Current)
+	}
+	if err == nil {
+		m, err = firewall.ParseMechanism(gen.Firewall)
+	}
+	if err != nil {
+		return firewall.ByIPTables, "", fmt.Errorf("the generation's mechanism of the firewall: %w", err)
+	}
+	if gen.Firewall != "" {
+		by = fmt.Sprintf("generation %d", gen.Number)
+		if v := gen.Modules[modules.Agent].Version; v != "" {
+			by += ", of agent " + v
+		}
+	}
+	return m, by, nil
 }

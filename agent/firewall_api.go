@@ -13,7 +13,8 @@ import (
 
 func (a *Agent) getFirewall(w http.ResponseWriter, req *http.Request) error {
 	want, _ := a.wantFirewall("")
-	out := api.Firewall{Wanted: want.Enabled, Mechanism: string(want.Mechanism)}
+	mechanism, by, _ := a.mechanism() // an error is that of want
+	out := api.Firewall{Wanted: want.Enabled, Mechanism: string(mechanism), NamedBy: by}
 	a.mu.Lock()
 	out.Error = a.wallError
 	a.mu.Unlock()
@@ -37,6 +38,7 @@ func showFirewall(out *api.Firewall, s firewall.Shown) {
 	}
 	if s.Set != nil {
 		out.Set, out.Since, out.Backend = s.Set.Number, s.Set.Made, string(s.Set.Backend)
+		out.InForce = string(s.Set.Mechanism)
 		out.In, out.Out = string(s.Set.Policy.In), string(s.Set.Policy.Out)
 		for _, l := range s.Set.Lists {
 			out.Lists = append(out.Lists, api.FirewallList{Base: l.Base, Version: l.Version, Addresses: l.Count, Left: l.Left})

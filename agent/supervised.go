@@ -113,8 +113,10 @@ func selfTest() error {
 	return nil
 }
 
-// keepEvent logs an event of the supervisor's.
+// keepEvent logs an event of the supervisor's, whose changes of the generation
+// nobody else tells this agent of.
 func (a *Agent) keepEvent(e event.Event) {
+	signal(a.wall.again)
 	a.eventsMu.Lock()
 	defer a.eventsMu.Unlock()
 	if a.events == nil {

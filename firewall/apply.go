@@ -102,6 +102,9 @@ func (f *Firewall) emit(code event.Code, pairs ...string) {
 
 // fail tells of a failure, once as long as it stays the same.
 func (f *Firewall) fail(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // who asked for it ends, and the next one does it
+	}
 	if f.told != err.Error() {
 		f.emit(event.FirewallFailed, "error", err.Error())
 	}
@@ -172,6 +175,9 @@ func (f *Firewall) settleOn(ctx context.Context, before, st State, next build, t
 // plan says what is to stand. It changes nothing.
 func (f *Firewall) plan(ctx context.Context, st State, w Want) (build, Outcome, error) {
 	var out Outcome
+	if w.Unknown != nil {
+		return build{}, out, w.Unknown
+	}
 	if err := w.Policy.Check(); err != nil {
 		return build{}, out, err
 	}

@@ -29,6 +29,9 @@ func (f *Firewall) Keep(ctx context.Context, w Want) (next time.Duration, err er
 		}
 		// What is to stand cannot be read any more: it is made anew.
 	}
+	if st, err = f.undo(ctx, st, w.Undo); err != nil {
+		return 0, err
+	}
 	if st.Trial != nil {
 		_, err := f.drifted(ctx, st, w)
 		return max(st.Trial.Until-f.Clock.SinceBoot(), time.Millisecond), err
@@ -46,6 +49,29 @@ func (f *Firewall) Keep(ctx context.Context, w Want) (next time.Duration, err er
 	return f.drifted(ctx, st, w)
 }
 
+// undo sets right what a version did that was taken back at a time.
+func (f *Firewall) undo(ctx context.Context, st State, at time.Time) (State, error) {
+	if !at.After(st.Undone) {
+		return st, nil
+	}
+	if _, lost := f.build(st.Wanted()); lost == nil {
+		d, b, err := f.difference(ctx, st)
+		if err != nil {
+			return st, err
+		}
+		if len(d) > 0 {
+			if err := f.stand(ctx, b); err != nil {
+				f.fail(err)
+				return st, err
+			}
+			st.Drift.Told, st.Drift.Since = "", time.Time{}
+			f.emit(event.FirewallRepaired, "set", fmt.Sprint(b.set.Number))
+		}
+	}
+	st.Undone = at
+	return st, f.save(st)
+}
+
 // refuse keeps in mind what cannot be applied, so that it is not tried again
 // and again: until something else is wanted, or somebody applies it.
 func (f *Firewall) refuse(st State, w Want, err error) error {
@@ -59,7 +85,7 @@ func (f *Firewall) refuse(st State, w Want, err error) error {
 
 // isNew says whether something else is wanted than what stands.
 func (f *Firewall) isNew(ctx context.Context, st State, w Want) bool {
-	if w.hash() == st.Returned {
+	if w.Unknown != nil || w.hash() == st.Returned {
 		return false
 	}
 	if st.Current == 0 {
@@ -149,11 +175,11 @@ func (f *Firewall) drifted(ctx context.Context, st State, w Want) (time.Duration
 		if before.Told == "" && len(st.Drift.Repairs) == len(before.Repairs) {
 			return 0, nil
 		}
-		st.Drift.Told, st.Drift.GaveUp = "", false
+		st.Drift.Told, st.Drift.Since, st.Drift.GaveUp = "", time.Time{}, false
 		return 0, f.save(st)
 	}
 	if told := told(d); told != before.Told {
-		st.Drift.Told = told
+		st.Drift.Told, st.Drift.Since = told, now.UTC()
 		f.emit(event.FirewallDrift, "difference", shortened(d))
 	}
 	if !w.Repair {
@@ -185,7 +211,7 @@ func (f *Firewall) setRight(ctx context.Context, st State, b build, now time.Tim
 		return 0, err
 	}
 	f.emit(event.FirewallRepaired, "set", fmt.Sprint(b.set.Number))
-	st.Drift.Told = ""
+	st.Drift.Told, st.Drift.Since = "", time.Time{}
 	return 0, f.save(st)
 }
 
@@ -201,6 +227,15 @@ func (f *Firewall) difference(ctx context.Context, st State) ([]string, build, e
 	}
 	d, err := way.differs(ctx, b)
 	return d, b, err
+}
+
+// Missing says of a line of a difference that something of Freshet's is gone, or
+// another, and not only that something was added.
+func Missing(d string) bool {
+	if where, what, ok := strings.Cut(d, ": "); ok && !strings.HasPrefix(where, "- ") {
+		d = what
+	}
+	return !strings.HasPrefix(d, "+ ")
 }
 
 func told(d []string) string {

@@ -26,7 +26,8 @@ type Shown struct {
 	Host     Host
 	Place    []string // where the jumps stand, as "IPv4 INPUT 1 of 3"
 	Counters []Counted
-	Diff     []string // what others did
+	Diff     []string  // what others did; see [Missing]
+	Since    time.Time // when that was told; zero: it was not yet
 
 	Snapshots []string
 }
@@ -55,6 +56,9 @@ func (f *Firewall) Look(ctx context.Context, counters bool) (Shown, error) {
 		return s, err
 	}
 	s.Set, s.Diff = &b.set, d
+	if len(d) > 0 && st.Drift.Told == told(d) {
+		s.Since = st.Drift.Since
+	}
 	if !counters {
 		return s, nil
 	}

@@ -22,6 +22,8 @@ type State struct {
 	Returned string `json:"returned,omitempty"` // what was asked for, by its hash, and came back
 	Boot     string `json:"boot,omitempty"`     // the boot in which it was put into the kernel
 	Drift    Drift  `json:"drift,omitzero"`
+
+	Undone time.Time `json:"undone,omitzero"` // the last [Want.Undo] that was heeded
 }
 
 // Trial is a set that stands until somebody confirms it, or its time is over.
@@ -34,6 +36,7 @@ type Trial struct {
 // Drift is what is known of changes that others made.
 type Drift struct {
 	Told    string      `json:"told,omitempty"`    // the difference that was reported, by its hash
+	Since   time.Time   `json:"since,omitzero"`    // when it was first seen
 	Repairs []time.Time `json:"repairs,omitempty"` // of the last hour
 	GaveUp  bool        `json:"gave_up,omitempty"`
 }

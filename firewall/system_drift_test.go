@@ -75,6 +75,30 @@ func TestWhatOthersDoToTheRulesIsSeenAndSetRightWithoutAFight(t *testing.T) {
 	}
 }
 
+func TestWhatAVersionDidThatWasTakenBackIsUndoneOnce(t *testing.T) {
+	e := newWorld(t).endpoint("nft")
+	want := wanted(matrix)
+	want.Policy.Lists = nil
+	e.mustApply(want)
+	spoil := func() { e.sh("iptables-nft -D INPUT 1; ip6tables-nft -D OUTPUT 1") }
+	spoil()
+	e.keep(want)
+	if n := len(e.look().Diff); n != 2 || e.told(event.FirewallDrift) != 1 {
+		t.Fatalf("%d differences, told %d times", n, e.told(event.FirewallDrift))
+	}
+	want.Undo = time.Now()
+	e.keep(want)
+	e.check()
+	if e.told(event.FirewallRepaired) != 1 {
+		t.Errorf("the repair is told %d times", e.told(event.FirewallRepaired))
+	}
+	spoil()
+	e.keep(want)
+	if n := len(e.look().Diff); n != 2 || e.told(event.FirewallDrift) != 2 {
+		t.Errorf("what others did after it: %d differences, told %d times", n, e.told(event.FirewallDrift))
+	}
+}
+
 func TestALockOutAndABadListChangeNothing(t *testing.T) {
 	e := newWorld(t).endpoint("nft")
 	want := wanted(matrix)

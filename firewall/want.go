@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // Want is what settings, bases and generation ask for.
@@ -20,6 +21,15 @@ type Want struct {
 	Mechanism Mechanism
 	Automatic bool // a change of what is wanted is applied by itself
 	Repair    bool // what others changed is set right
+
+	// Undo is when a version was taken back last that may have changed the rules.
+	// What it did is nothing that others did: it is undone once, also where that
+	// is only reported.
+	Undo time.Time
+
+	// Unknown is why lists or mechanism could not be read; then nothing new is
+	// applied: what stands is better than what a part of the truth asks for.
+	Unknown error
 
 	// Lifelines finds what must stay reachable; nil: nothing is looked at. It
 	// may take a moment, and is asked only before a change.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -62,9 +63,10 @@ func firewallLine(f api.Firewall) string {
 	return "not in force"
 }
 
+// mechanismLine is what is in force; where nothing is, what would be.
 func mechanismLine(f api.Firewall) string {
-	text := f.Mechanism
-	if f.Backend != "" && f.Backend != f.Mechanism {
+	text := cmp.Or(f.InForce, f.Mechanism)
+	if f.Backend != "" && f.Backend != text {
 		text += fmt.Sprintf(" (%s: %s)", f.Backend, f.Why)
 	}
 	return text
@@ -72,11 +74,14 @@ func mechanismLine(f api.Firewall) string {
 
 func printMechanism(w io.Writer, f api.Firewall) {
 	fmt.Fprintf(w, "%s\n", mechanismLine(f))
-	why := "the generation names no other: it is the default"
-	if f.Mechanism == "nftables" {
-		why = "the current generation names it: that of the major line before"
+	switch by := cmp.Or(f.NamedBy, "the default, as the current generation names none"); {
+	case f.InForce != "" && f.InForce != f.Mechanism:
+		fmt.Fprintf(w, "why: set %d was applied by it; %s (%s) comes with freshet firewall apply\n", f.Set, f.Mechanism, by)
+	case f.NamedBy != "":
+		fmt.Fprintf(w, "why: the current generation names it (%s)\n", by)
+	default:
+		fmt.Fprintf(w, "why: it is %s\n", by)
 	}
-	fmt.Fprintf(w, "why: %s\n", why)
 	for _, n := range firewallNotes(f) {
 		fmt.Fprintf(w, "note: %s\n", oneLine(n))
 	}

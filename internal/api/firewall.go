@@ -4,9 +4,11 @@ import "time"
 
 // Firewall is how the firewall stands.
 type Firewall struct {
-	Wanted    bool           `json:"wanted"`          // the settings switch it on
-	Error     string         `json:"error,omitempty"` // why it is not possible, or what failed last
-	Mechanism string         `json:"mechanism"`       // that the generation names: "iptables" or "nftables"
+	Wanted    bool           `json:"wanted"`             // the settings switch it on
+	Error     string         `json:"error,omitempty"`    // why it is not possible, or what failed last
+	Mechanism string         `json:"mechanism"`          // that is asked for: "iptables" or "nftables"
+	NamedBy   string         `json:"named_by,omitempty"` // the generation that names it; "": none does, it is the default
+	InForce   string         `json:"in_force,omitempty"` // the mechanism by which rules stand; "": none do
 	Backend   string         `json:"backend,omitempty"`
 	Why       string         `json:"why,omitempty"`  // of the backend
 	Both      bool           `json:"both,omitempty"` // both variants of iptables hold rules of others
