@@ -6,7 +6,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -36,6 +38,8 @@ func TestATrialThroughAccidents(t *testing.T) {
 	t.Run("a version below the package's is refused with a hint", func(t *testing.T) { belowThePackage(t, old, next) })
 	t.Run("the package is replaced underneath", func(t *testing.T) { replacedUnderneath(t, old, next) })
 	t.Run("uninstalled and installed again in a trial", func(t *testing.T) { reinstalled(t, old, next) })
+	t.Run("the host is off for a day in a trial", func(t *testing.T) { offForADay(t, old, next) })
+	t.Run("the package is upgraded in a trial", func(t *testing.T) { upgradedInATrial(t, old, next) })
 }
 
 func clocked(t *testing.T, program, settings string) *host {
@@ -115,5 +119,78 @@ func reinstalled(t *testing.T, old, next string) {
 	h.until("the trial is taken up again and ends well", h.serves("1.1.0", false))
 	if st, err := h.store.Load(); err != nil || len(st.Quarantine) > 0 || st.BadEnds > 0 {
 		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// offForADay cuts the power in a trial: after the boot the good version runs, and
+// the trial is taken up again.
+func offForADay(t *testing.T, old, next string) {
+	h := clocked(t, old, schema1)
+	h.start("--gate", "1h")
+	h.until("1.0.0 serves", h.serves("1.0.0", false))
+	h.try("1.1.0", next)
+	h.until("1.1.0 is on trial", h.serves("1.1.0", true))
+	h.cut()
+	h.write(h.clock, "24h")
+	h.start("--gate", "1s", "--soak", "1s", "--resume", "3s")
+	h.until("the good version serves first", h.serves("1.0.0", false))
+	h.until("the trial is taken up again and ends well", h.serves("1.1.0", false))
+	if st, err := h.store.Load(); err != nil || len(st.Quarantine) > 0 || st.BadEnds > 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// cut ends all at once, as a power cut does, and empties what a boot does.
+func (h *host) cut() {
+	h.t.Helper()
+	h.mu.Lock()
+	h.done = true
+	pid := h.pid
+	h.mu.Unlock()
+	all := []int{pid}
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		data, _ := os.ReadFile(file)
+		for _, f := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	for _, p := range all {
+		if p > 0 {
+			_ = syscall.Kill(p, syscall.SIGKILL)
+		}
+	}
+	h.wg.Wait()
+	if err := os.RemoveAll(h.dir + "/run"); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// upgradedInATrial has a package manager bring a program while another is on
+// trial, and start the service anew. One that is older than what is on trial
+// waits, a newer one takes the trial's place; neither is held against anybody.
+func upgradedInATrial(t *testing.T, old, next string) {
+	between, newest := buildAs(t, "1.0.5", "testclock"), buildAs(t, "1.2.0", "testclock")
+	for _, row := range []struct{ name, program, want string }{
+		{"by one older than that on trial", between, "1.1.0"},
+		{"by one newer than that on trial", newest, "1.2.0"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := clocked(t, old, schema1)
+			h.start("--gate", "1h")
+			h.until("1.0.0 serves", h.serves("1.0.0", false))
+			h.try("1.1.0", next)
+			h.until("1.1.0 is on trial", h.serves("1.1.0", true))
+			h.put(row.program, h.prog)
+			h.until("the trial goes on", h.serves("1.1.0", true))
+			h.stop()
+			h.start("--gate", "1s", "--soak", "1s")
+			h.until(row.want+" is confirmed", h.serves(row.want, false))
+			if st, err := h.store.Load(); err != nil || len(st.Quarantine) > 0 || st.BadEnds > 0 {
+				t.Errorf("%+v, %v", st, err)
+			}
+		})
 	}
 }
