@@ -85,6 +85,7 @@ type packaged struct {
 	mechanism string // of the firewall, that versions of the agent name
 	unnamed   string // program that versions of the agent are made of
 	good      string // version of the agent that bad ones go back to
+	ask       string // whom the settings say to ask
 }
 
 // checkSigned verifies a release as its user does.

@@ -38,7 +38,7 @@ func TestAgentUpdatesItself(t *testing.T) {
 	first := deb(t, release(t, "v1.0.0"))
 	m := boot(t, "--network-veth")
 	near := newMirror(t, p, m.connect())
-	w := &packaged{machine: m, p: p, mirror: near, url: near.url, deb: first, mechanism: "iptables", unnamed: agentOf(t, unnamed, "")}
+	w := &packaged{machine: m, p: p, mirror: near, url: near.url, deb: first, mechanism: "iptables", ask: support, unnamed: agentOf(t, unnamed, "")}
 	inOrder(w, w, []step[*packaged]{
 		{"installed and enrolled, the package's version is good", (*packaged).begins},
 		{"through three versions", (*packaged).climbs},
@@ -55,6 +55,7 @@ func TestAgentUpdatesItself(t *testing.T) {
 		{"one that hangs after 30 seconds is taken back", (*packaged).hangsLater},
 		{"one whose supervisor crashes at its start is taken back", (*packaged).supervisorCrashes},
 		{"a good one whose supervisor does not start any more is passed over, and updated", (*packaged).supervisorBreaksLater},
+		{"settings are lifted twice over three versions, and are given back", (*packaged).liftsSettings},
 		{"its exposure is 3.0 at most", (*packaged).exposure},
 	})
 }

@@ -38,9 +38,9 @@ func (p *publisher) scan(version string) {
 // until an agent answers. stopAt is FRESHET_STOP_AT of the tagged build, or "".
 func (e *endpoint) supervise(stopAt string) *daemon {
 	e.t.Helper()
-	flags := []string{"supervise", "--gate", "500ms", "--soak", "500ms", "--look", "1s", "--resume", "200ms", "--pause", "200ms"}
-	if stopAt != "" {
-		flags = append(flags, "--beat", "8s") // of a machine that may do much else
+	flags := []string{"supervise", "--gate", "500ms", "--soak", "500ms", "--resume", "200ms", "--pause", "200ms"}
+	if stopAt != "" { // short, of a machine that may do much else
+		flags = append(flags, "--look", "1s", "--beat", "8s")
 	}
 	c := e.command(flags...)
 	c.Env = append(os.Environ(), "FRESHET_STOP_AT="+stopAt)

@@ -318,7 +318,7 @@ func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, check, text,
 		e.Hint = fmt.Sprintf("nothing needs to be done now: %s runs as before, and %s is not installed again by itself. Tell %s what stands here; freshet modules release %s allows it again",
 			orNone(from[name].Version), orNone(slots[name].Version), ask, name)
 		if kept != "" {
-			e.Hint += ". " + kept
+			e.Hint += "; " + kept
 		}
 		s.tellEvent(e)
 	}
