@@ -86,6 +86,8 @@ type packaged struct {
 	unnamed   string // program that versions of the agent are made of
 	good      string // version of the agent that bad ones go back to
 	ask       string // whom the settings say to ask
+	settings  string // file of the operator's, without a firewall
+	others    string // rules in the kernel that are not Freshet's
 }
 
 // checkSigned verifies a release as its user does.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,7 +113,7 @@ func (m *machine) hasVersion(version int) {
 	m.t.Helper()
 	poll(m.t, 30*time.Second, "the list is at version "+strconv.Itoa(version), func() bool {
 		st := m.status()
-		return len(st.Bases) == 1 && st.Bases[0].Version == int64(version)
+		return slices.ContainsFunc(st.Bases, func(b api.BaseStatus) bool { return b.Name == "list" && b.Version == int64(version) })
 	})
 	data, err := os.ReadFile(filepath.Join(m.root, "var/lib/freshet/bases/list", m.link(), "list.txt"))
 	if err != nil || string(data) != records(version, 1000) {
