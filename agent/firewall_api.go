@@ -19,7 +19,7 @@ func (a *Agent) getFirewall(w http.ResponseWriter, req *http.Request) error {
 	out.Error = a.wallError
 	a.mu.Unlock()
 	if want.Enabled || a.wall.Used() {
-		shown, err := a.wall.Look(req.Context(), req.URL.Query().Get("counters") != "0")
+		shown, err := a.wall.Look(req.Context(), req.URL.Query().Get("counters") != "0", req.URL.Query().Get("contents") == "1")
 		if err != nil {
 			out.Error = err.Error()
 		}

@@ -27,7 +27,7 @@ func (a *Agent) checkWall(ctx context.Context) error {
 	if failed != "" {
 		return errors.New(failed)
 	}
-	shown, err := a.wall.Look(ctx, false)
+	shown, err := a.wall.Look(ctx, false, false)
 	if err != nil {
 		return err
 	}

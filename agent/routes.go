@@ -52,7 +52,7 @@ func Routes() []Route {
 		{post, "/v1/enroll", true, "trust a repository and keep its bases, for root alone: checks {\"source\", \"root\" or \"fingerprint\", \"bases\", \"replace\"}, then runs task 6 from there", (*Agent).postEnroll},
 		{get, "/v1/licence", false, "the agent's ID, whether a licence is asked for, and those that were added", (*Agent).getLicence},
 		{post, "/v1/licence", true, "add a licence, checked offline", (*Agent).postLicence},
-		{get, "/v1/firewall", true, "the firewall: what is in force, why, and the rules with their counters; ?counters=0 leaves these out", (*Agent).getFirewall},
+		{get, "/v1/firewall", true, "the firewall: what is in force, why, and the rules with their counters; ?counters=0 leaves these out, ?contents=1 reads the content of block lists anew", (*Agent).getFirewall},
 		{post, "/v1/firewall/apply", true, "put the rules of the settings in force, or say what that would do", (*Agent).postFirewallApply},
 		{post, "/v1/firewall/confirm", true, "keep the rules that are on trial", (*Agent).postFirewallConfirm},
 		{post, "/v1/firewall/snapshot", true, "put the rules in force aside, under a name", (*Agent).postFirewallSnapshot},

@@ -30,6 +30,9 @@ type Firewall struct {
 	mu   sync.Mutex // one change at a time in this process
 	held *durable.Lock
 	told string // the failure that was told last
+
+	looks  sync.Mutex        // guards looked
+	looked map[string]looked // by set
 }
 
 // Options are of one change.
@@ -225,7 +228,7 @@ func (f *Firewall) preview(ctx context.Context, next build, out Outcome) (Outcom
 		return out, err
 	}
 	// A set that was just made stands nowhere: what differs is all of it.
-	if out.Diff, err = way.differs(ctx, next); err != nil {
+	if out.Diff, err = way.differs(ctx, next, false); err != nil {
 		return out, err
 	}
 	if next.set.Backend == NFTables {
@@ -249,14 +252,14 @@ func (f *Firewall) stand(ctx context.Context, b build) error {
 	if err != nil {
 		return err
 	}
-	d, err := way.differs(ctx, b)
+	d, err := way.differs(ctx, b, true)
 	if err == nil && len(d) == 0 {
 		return nil
 	}
 	if err := way.install(ctx, b); err != nil {
 		return err
 	}
-	if d, err = way.differs(ctx, b); err != nil {
+	if d, err = way.differs(ctx, b, false); err != nil {
 		return err
 	}
 	if len(d) > 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,39 +48,47 @@ func (f *Firewall) tool(name string) string {
 // was written whole: a tool never reads half a transaction, and takes it for
 // a whole one.
 func (f *Firewall) run(ctx context.Context, input, path string, args ...string) (string, error) {
+	out := &bounded{most: maxOutput}
+	err := f.pipe(ctx, input, out, path, args...)
+	if err == nil && out.more {
+		err = fmt.Errorf("%s wrote more than %d bytes", filepath.Base(path), maxOutput)
+	}
+	if err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// pipe is run for a tool that may write much.
+func (f *Firewall) pipe(ctx context.Context, input string, out io.Writer, path string, args ...string) error {
 	if path == "" {
-		return "", errors.New("a tool is missing")
+		return errors.New("a tool is missing")
 	}
 	what := filepath.Base(path) + " " + strings.Join(args, " ")
 	if err := f.Disk.Do("exec", what); err != nil {
-		return "", err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = toolEnv()
-	var out, complaint bounded
-	out.most, complaint.most = maxOutput, maxComplaint
-	cmd.Stdout, cmd.Stderr = &out, &complaint
+	complaint := &bounded{most: maxComplaint}
+	cmd.Stdout, cmd.Stderr = out, complaint
 	if f.held != nil {
 		cmd.ExtraFiles = []*os.File{f.held.File()}
 	}
 	if input != "" {
 		in, err := inMemory(input)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", what, err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		defer in.Close()
 		cmd.Stdin = in
 	}
-	err := cmd.Run()
-	if err == nil && out.more {
-		err = fmt.Errorf("it wrote more than %d bytes", maxOutput)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", what, err, oneLine(complaint.String()))
 	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", what, err, oneLine(complaint.String()))
-	}
-	return out.String(), f.Disk.Do("exec", what+" done")
+	return f.Disk.Do("exec", what+" done")
 }
 
 // toolEnv is what the tools may know of this process's environment.

@@ -9,3 +9,6 @@ func MaterialOf(lists map[string]Addresses, sets bool) Material {
 func NFT(p Policy, number int, m Material) string {
 	return nftText(nftChains(p, number, m), m.nftSets())
 }
+
+// NFTSetDiffers holds a list against what nft list set prints.
+var NFTSetDiffers = spansDiffer

@@ -30,7 +30,11 @@ func (f *Firewall) putSets(ctx context.Context, all []kernelSet) error {
 	}
 	for _, s := range all {
 		n, there := have[s.name]
-		if there && n == len(s.all) {
+		d, err := f.setDiffers(ctx, s, n, there, false)
+		if err != nil {
+			return err
+		}
+		if d == "" {
 			continue
 		}
 		if err := f.putSet(ctx, s, there, have); err != nil {
@@ -41,6 +45,7 @@ func (f *Firewall) putSets(ctx context.Context, all []kernelSet) error {
 }
 
 func (f *Firewall) putSet(ctx context.Context, s kernelSet, there bool, have map[string]int) error {
+	f.forget(s.name)
 	ipset := f.tool("ipset")
 	tmp := building + strings.TrimPrefix(s.name, chainMark)
 	if _, left := have[tmp]; left {
@@ -96,24 +101,36 @@ func (f *Firewall) standing(ctx context.Context) (map[string]int, error) {
 	return all, nil
 }
 
-// setsDiffer says which sets are not as they should be. A list is held against
-// the kernel by its number of addresses.
-func (f *Firewall) setsDiffer(ctx context.Context, all []kernelSet) ([]string, error) {
+// setsDiffer says which sets are not as they should be; see contentDiffers.
+func (f *Firewall) setsDiffer(ctx context.Context, all []kernelSet, fresh bool) ([]string, error) {
 	have, err := f.standing(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, s := range all {
-		n, ok := have[s.name]
-		switch {
-		case !ok:
-			out = append(out, "- set "+s.name)
-		case n != len(s.all):
-			out = append(out, fmt.Sprintf("~ set %s holds %d addresses, not %d", s.name, n, len(s.all)))
+		n, there := have[s.name]
+		d, err := f.setDiffers(ctx, s, n, there, fresh)
+		if err != nil {
+			return nil, err
+		}
+		if d != "" {
+			out = append(out, d)
 		}
 	}
 	return out, nil
+}
+
+// setDiffers says in what way a set, of which n addresses stand, is not as it
+// should be.
+func (f *Firewall) setDiffers(ctx context.Context, s kernelSet, n int, there, fresh bool) (string, error) {
+	switch {
+	case !there:
+		return "- set " + s.name, nil
+	case n != len(s.all):
+		return fmt.Sprintf("~ set %s holds %d addresses, not %d", s.name, n, len(s.all)), nil
+	}
+	return f.contentDiffers(s.name, n, fresh, func() (string, error) { return f.ipsetDiffers(ctx, s) })
 }
 
 // sweepSets removes Freshet's sets but those to keep. No rule may look into
@@ -127,6 +144,7 @@ func (f *Firewall) sweepSets(ctx context.Context, keep []kernelSet) error {
 		if slices.ContainsFunc(keep, func(s kernelSet) bool { return s.name == name }) {
 			continue
 		}
+		f.forget(name)
 		if _, err := f.run(ctx, "", f.tool("ipset"), "destroy", name); err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func (f *Firewall) undo(ctx context.Context, st State, at time.Time) (State, err
 		return st, nil
 	}
 	if _, lost := f.build(st.Wanted()); lost == nil {
-		d, b, err := f.difference(ctx, st)
+		d, b, err := f.difference(ctx, st, true)
 		if err != nil {
 			return st, err
 		}
@@ -162,7 +162,7 @@ func (f *Firewall) drifted(ctx context.Context, st State, w Want) (time.Duration
 	if st.Wanted() == 0 {
 		return 0, nil
 	}
-	d, b, err := f.difference(ctx, st)
+	d, b, err := f.difference(ctx, st, false)
 	if err != nil {
 		return 0, err
 	}
@@ -216,7 +216,7 @@ func (f *Firewall) setRight(ctx context.Context, st State, b build, now time.Tim
 }
 
 // difference is that between what is to stand and what does.
-func (f *Firewall) difference(ctx context.Context, st State) ([]string, build, error) {
+func (f *Firewall) difference(ctx context.Context, st State, fresh bool) ([]string, build, error) {
 	b, err := f.build(st.Wanted())
 	if err != nil {
 		return nil, b, err
@@ -225,7 +225,7 @@ func (f *Firewall) difference(ctx context.Context, st State) ([]string, build, e
 	if err != nil {
 		return nil, b, err
 	}
-	d, err := way.differs(ctx, b)
+	d, err := way.differs(ctx, b, fresh)
 	return d, b, err
 }
 

@@ -45,8 +45,9 @@ func ParseMechanism(s string) (Mechanism, error) {
 // way is a backend at work.
 type way interface {
 	// differs gives a difference, a line each, between what is to stand and
-	// what does; none: it stands exactly.
-	differs(context.Context, build) ([]string, error)
+	// what does; none: it stands exactly. The content of sets is looked at anew
+	// if fresh, else see restTimes.
+	differs(ctx context.Context, b build, fresh bool) ([]string, error)
 	// install puts what is to stand in place of what does: a transaction a
 	// family. After an error each family has the old rules or the new ones.
 	install(context.Context, build) error

@@ -16,6 +16,7 @@ type nftWay struct {
 }
 
 func (w *nftWay) install(ctx context.Context, b build) error {
+	w.f.forget("")
 	text := nftText(nftChains(b.set.Policy, b.set.Number, b.mat), b.mat.nftSets())
 	if _, err := w.f.run(ctx, text, w.nft, "-f", "-"); err != nil {
 		return fmt.Errorf("changing the table %s: %w", nftTable, err)
@@ -47,7 +48,7 @@ func (w *nftWay) there(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-func (w *nftWay) differs(ctx context.Context, b build) ([]string, error) {
+func (w *nftWay) differs(ctx context.Context, b build, fresh bool) ([]string, error) {
 	there, err := w.there(ctx)
 	if err != nil {
 		return nil, err
@@ -79,6 +80,14 @@ func (w *nftWay) differs(ctx context.Context, b build) ([]string, error) {
 	for _, s := range b.mat.nftSets() {
 		if _, ok := have["set "+s.name]; !ok {
 			all = append(all, "- set "+s.name)
+			continue
+		}
+		d, err := w.f.contentDiffers(s.name, len(s.elements), fresh, func() (string, error) { return w.nftSetDiffers(ctx, s) })
+		if err != nil {
+			return nil, err
+		}
+		if d != "" {
+			all = append(all, d)
 		}
 	}
 	return all, nil

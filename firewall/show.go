@@ -33,8 +33,9 @@ type Shown struct {
 }
 
 // Look reads how the firewall stands. It changes nothing, and waits for no
-// change that is going on. Without root it reads nothing at all.
-func (f *Firewall) Look(ctx context.Context, counters bool) (Shown, error) {
+// change that is going on. Without root it reads nothing at all. The content of
+// sets is read anew if fresh, else what the last look at them found may do.
+func (f *Firewall) Look(ctx context.Context, counters, fresh bool) (Shown, error) {
 	var s Shown
 	if os.Geteuid() != 0 {
 		return s, ErrUnavailable
@@ -51,7 +52,7 @@ func (f *Firewall) Look(ctx context.Context, counters bool) (Shown, error) {
 	if st.Trial != nil {
 		s.Left = max(st.Trial.Until-f.Clock.SinceBoot(), 0)
 	}
-	d, b, err := f.difference(ctx, st)
+	d, b, err := f.difference(ctx, st, fresh)
 	if err != nil {
 		return s, err
 	}

@@ -75,6 +75,35 @@ func TestWhatOthersDoToTheRulesIsSeenAndSetRightWithoutAFight(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatOthersPutInPlaceOfAnotherIsSeen(t *testing.T) {
+	for _, row := range []struct {
+		by    firewall.Mechanism
+		spoil string
+	}{
+		{firewall.ByIPTables, "s=$(ipset list -n | grep '^FRESHET.*-4$'); ipset del $s 203.0.113.0/24; ipset add $s 198.51.100.0/24"},
+		{firewall.ByNFTables, "s=$(nft list table inet freshet | sed -n 's/.*set \\(FRESHET.*-4\\) {/\\1/p'); nft delete element inet freshet $s '{ 203.0.113.0/24 }'; nft add element inet freshet $s '{ 198.51.100.0/24 }'"},
+	} {
+		t.Run(string(row.by), func(t *testing.T) {
+			e := newWorld(t).endpoint("nft")
+			want := wanted(matrix)
+			want.Mechanism, want.Repair = row.by, true
+			want.Lists = map[string]firewall.ListFile{"attackers": e.list("attackers", "203.0.113.0/24\n192.0.2.7\n2001:db8:66::/48\n")}
+			e.mustApply(want)
+			e.check()
+			e.sh(row.spoil)
+			diff := e.look().Diff
+			if len(diff) != 1 || !strings.Contains(diff[0], "1 missing: 203.0.113.0") || !strings.Contains(diff[0], "1 too much: 198.51.100.0") {
+				t.Errorf("the difference is %q", diff)
+			}
+			e.keep(want)
+			e.check()
+			if e.told(event.FirewallDrift) != 1 || e.told(event.FirewallRepaired) != 1 {
+				t.Errorf("told %d times, set right %d times", e.told(event.FirewallDrift), e.told(event.FirewallRepaired))
+			}
+		})
+	}
+}
+
 func TestWhatAVersionDidThatWasTakenBackIsUndoneOnce(t *testing.T) {
 	e := newWorld(t).endpoint("nft")
 	want := wanted(matrix)

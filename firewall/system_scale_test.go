@@ -3,6 +3,7 @@
 package firewall_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/firewall"
 )
@@ -60,12 +63,45 @@ func TestTenThousandRulesAndThreeHundredThousandAddresses(t *testing.T) {
 			if e.reaches("p", "tcp4", "10.77.0.3", "10.77.0.1:80") || !e.reaches("p", "tcp4", "10.77.0.2", "10.77.0.1:80") {
 				t.Error("the list blocks what it should not, or does not what it should")
 			}
+			e.tellLooks("300,000 addresses")
+			e.sh("s=$(ipset list -n | grep '^FRESHET.*-4$'); ipset del $s 20.0.0.1; ipset add $s 198.51.100.1")
+			if d := e.look().Diff; len(d) != 1 || !strings.Contains(d[0], "1 missing: 20.0.0.1; 1 too much: 198.51.100.1") {
+				t.Errorf("the difference is %q", d)
+			}
+			e.mustApply(list)
 			e.check()
 			if st, err := os.Stat(filepath.Join(e.fw.Dir, "lists")); err != nil || !st.IsDir() {
 				t.Error(err)
 			}
 		})
 	}
+}
+
+// tellLooks logs what a look for drift costs, with the content of sets and
+// without.
+func (e *endpoint) tellLooks(what string) {
+	for _, fresh := range []bool{true, false} {
+		var s firewall.Shown
+		var err error
+		before, began := usedCPU(), time.Now()
+		e.in("", func() { s, err = e.fw.Look(context.Background(), false, fresh) })
+		if err != nil || len(s.Diff) > 0 {
+			e.t.Fatalf("%q, %v", s.Diff, err)
+		}
+		e.t.Logf("%s: a look for drift, their content anew %v: %s, %s of a processor", what, fresh, time.Since(began).Round(time.Millisecond), (usedCPU() - before).Round(time.Millisecond))
+	}
+}
+
+// usedCPU is the processor time of this process and of the tools that it ran.
+func usedCPU() time.Duration {
+	var all time.Duration
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var r unix.Rusage
+		if unix.Getrusage(who, &r) == nil {
+			all += time.Duration(r.Utime.Nano() + r.Stime.Nano())
+		}
+	}
+	return all
 }
 
 func (e *endpoint) tell(what string, took, plain time.Duration) {

@@ -196,7 +196,7 @@ func (e *endpoint) look() firewall.Shown {
 	e.t.Helper()
 	var s firewall.Shown
 	var err error
-	e.in("", func() { s, err = e.fw.Look(context.Background(), true) })
+	e.in("", func() { s, err = e.fw.Look(context.Background(), true, true) })
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -97,10 +97,10 @@ func leadsToUs(rule string) bool {
 	return false
 }
 
-func (w *xtWay) differs(ctx context.Context, b build) ([]string, error) {
+func (w *xtWay) differs(ctx context.Context, b build, fresh bool) ([]string, error) {
 	var all []string
 	if b.set.Sets {
-		d, err := w.f.setsDiffer(ctx, b.mat.sets())
+		d, err := w.f.setsDiffer(ctx, b.mat.sets(), fresh)
 		if err != nil {
 			return nil, err
 		}

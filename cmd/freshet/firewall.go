@@ -76,7 +76,7 @@ changes nothing, and exits with 1 if there is anything to say.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var f api.Firewall
-			if err := o.ask(cmd.Context(), http.MethodGet, "/v1/firewall?counters=0", nil, &f); err != nil {
+			if err := o.ask(cmd.Context(), http.MethodGet, "/v1/firewall?counters=0&contents=1", nil, &f); err != nil {
 				return err
 			}
 			var a api.FirewallApplied
