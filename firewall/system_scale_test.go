@@ -65,7 +65,7 @@ func TestTenThousandRulesAndThreeHundredThousandAddresses(t *testing.T) {
 			}
 			e.tellLooks("300,000 addresses")
 			e.sh("s=$(ipset list -n | grep '^FRESHET.*-4$'); ipset del $s 20.0.0.1; ipset add $s 198.51.100.1")
-			if d := e.look().Diff; len(d) != 1 || !strings.Contains(d[0], "1 missing: 20.0.0.1; 1 too much: 198.51.100.1") {
+			if d := e.look().Diff; len(d) != 1 || !strings.Contains(d[0], "1 missing: 20.0.0.1/32; 1 too much: 198.51.100.1/32") {
 				t.Errorf("the difference is %q", d)
 			}
 			e.mustApply(list)
