@@ -21,8 +21,11 @@ type wall struct {
 
 func (a *Agent) newWall() *wall {
 	return &wall{
-		Firewall: &firewall.Firewall{Dir: filepath.Join(a.Dir, "firewall"), Disk: a.Disk, Clock: a.Clock, Emit: a.emit},
-		again:    make(chan struct{}, 1),
+		Firewall: &firewall.Firewall{
+			Dir: filepath.Join(a.Dir, "firewall"), Disk: a.Disk, Clock: a.Clock, Emit: a.emit,
+			Keeps: func() bool { return a.eventLog() != nil },
+		},
+		again: make(chan struct{}, 1),
 	}
 }
 

@@ -142,6 +142,21 @@ func (a *Agent) keepEvents(changes bool) {
 	}
 }
 
+// TellFirewall writes down, as events, what processes without the log of events
+// did to the firewall. Where an agent runs, it does so itself.
+func (a *Agent) TellFirewall(ctx context.Context) error {
+	a.mu.Lock()
+	_, err := a.hold(ctx)
+	a.mu.Unlock()
+	switch {
+	case err == nil:
+		return a.wall.Tell(ctx)
+	case api.CodeOf(err) == api.Locked:
+		return nil
+	}
+	return err
+}
+
 // wallError gives an error of the firewall its meaning.
 func wallError(err error) error {
 	var cut *firewall.LockOut

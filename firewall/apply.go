@@ -23,7 +23,8 @@ type Firewall struct {
 	Dir   string // STATE/firewall
 	Disk  *durable.Disk
 	Clock *clock.Clock
-	Emit  func(event.Code, map[string]string) // nil: silent
+	Emit  func(event.Code, map[string]string) // nil: kept in Dir, for the next one that has it
+	Keeps func() bool                         // whether what is emitted is kept now; nil: always
 	Path  []string                            // folders of the host's tools; nil: the usual ones
 	Wait  int                                 // seconds that a tool waits for the xtables lock; 0: 5
 
@@ -85,6 +86,9 @@ func (f *Firewall) begin(ctx context.Context) (st State, end func(), err error) 
 		lock.Unlock()
 		f.mu.Unlock()
 	}
+	if f.tells() {
+		f.tellUntold()
+	}
 	st, damaged := f.load()
 	if damaged != nil {
 		f.emit(event.StateDamaged, "error", damaged.Error())
@@ -93,12 +97,13 @@ func (f *Firewall) begin(ctx context.Context) (st State, end func(), err error) 
 }
 
 func (f *Firewall) emit(code event.Code, pairs ...string) {
-	if f.Emit == nil {
-		return
-	}
 	fields := map[string]string{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		fields[pairs[i]] = pairs[i+1]
+	}
+	if !f.tells() {
+		f.keepUntold(code, fields)
+		return
 	}
 	f.Emit(code, fields)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/freshet/freshet/firewall"
 	"github.com/freshet/freshet/internal/durable"
+	"github.com/freshet/freshet/internal/event"
 )
 
 // order is what a process that is to be killed is told.
@@ -223,6 +224,36 @@ func TestATrialEndsByItselfWhateverDies(t *testing.T) {
 		e.keep(b)
 		if now := e.picture(); fmt.Sprint(now) != fmt.Sprint(before) {
 			t.Error("it was applied again")
+		}
+	})
+	t.Run("ended where nobody keeps events, it is told once when somebody does", func(t *testing.T) {
+		if _, err := e.apply(b, firewall.Options{Confirm: 50 * time.Millisecond}); err != nil {
+			t.Fatal(err)
+		}
+		told := e.told(event.FirewallReturned)
+		e.in("", func() {
+			other := &firewall.Firewall{Dir: e.fw.Dir, Path: e.fw.Path}
+			if err := other.EndTrial(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if e.told(event.FirewallReturned) != told {
+				t.Error("it is told already")
+			}
+			keeps := false
+			e.fw.Keeps = func() bool { return keeps }
+			for range 2 {
+				if err := e.fw.Tell(t.Context()); err != nil {
+					t.Error(err)
+				}
+				keeps = true
+			}
+			if err := e.fw.Tell(t.Context()); err != nil {
+				t.Error(err)
+			}
+			e.fw.Keeps = nil
+		})
+		if n := e.told(event.FirewallReturned) - told; n != 1 {
+			t.Errorf("it is told %d times", n)
 		}
 	})
 	t.Run("the process dies with it, the next start takes it back", func(t *testing.T) {

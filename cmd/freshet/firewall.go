@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -120,7 +121,7 @@ command, of its terminal and of the agent.`,
 			}
 			var a api.FirewallApplied
 			err = s.Do(cmd.Context(), http.MethodPost, "/v1/firewall/apply", ask, &a)
-			if err == nil && s.own != nil && confirm > 0 && !ask.DryRun {
+			if err == nil && (s.own != nil || os.Geteuid() == 0) && confirm > 0 && !ask.DryRun {
 				err = o.watchTrial()
 			}
 			if err := errors.Join(err, s.close()); err != nil {
@@ -139,9 +140,9 @@ command, of its terminal and of the agent.`,
 	return c
 }
 
-// watchTrial has a process of its own end the trial that was begun here: no
-// agent runs that would, and this command, its terminal and its session may be
-// gone by then.
+// watchTrial has a process of its own end the trial that was begun here, also
+// where an agent would: that may be stopped by then, and this command, its
+// terminal and its session be gone.
 func (o *options) watchTrial() error {
 	program, err := os.Executable()
 	if err != nil {
@@ -158,6 +159,23 @@ func (o *options) watchTrial() error {
 		return fmt.Errorf("watching the trial: %w", err)
 	}
 	return c.Process.Release()
+}
+
+// endTrial ends a trial when its time is over, and has that among the events. It
+// takes the state folder for a moment then, and not before: an agent may start.
+func (o *options) endTrial(ctx context.Context) error {
+	f := &firewall.Firewall{Dir: filepath.Join(o.stateDir, "firewall")}
+	if err := f.EndTrial(ctx); err != nil {
+		return err
+	}
+	own, err := o.agent()
+	if err != nil {
+		return err
+	}
+	if err := own.Open(); err != nil {
+		return err
+	}
+	return errors.Join(own.TellFirewall(ctx), own.Close())
 }
 
 func firewallChange(o *options, verb, short, path, done string) *cobra.Command {
@@ -196,8 +214,7 @@ does nothing where no rules are in force.`,
 			case boot:
 				return o.restoreAtBoot(cmd)
 			case afterTrial:
-				f := &firewall.Firewall{Dir: filepath.Join(o.stateDir, "firewall")}
-				return f.EndTrial(cmd.Context())
+				return o.endTrial(cmd.Context())
 			}
 			ask := api.FirewallName{Previous: previous}
 			if len(args) > 0 {
