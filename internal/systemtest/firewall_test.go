@@ -254,7 +254,7 @@ func (w *packaged) wallFought() {
 	poll(w.t, 10*time.Second, "the edit is in force", func() bool {
 		return strings.Contains(w.run("freshet", "settings", "show"), "repair")
 	})
-	w.wallRuined("1.30.3", "(while :; do iptables -D INPUT 1; sleep 0.5; done) &")
+	w.wallRuined("1.30.3", "(while :; do iptables -D INPUT -j $(iptables -S INPUT | sed -n 's/^-A INPUT -j \\(FRESHET-[A-Z0-9-]*\\)$/\\1/p'); sleep 0.5; done) 2>/dev/null &")
 }
 
 // wallGoesBack leaves 1.30.0 by hand.

@@ -164,6 +164,11 @@ func agentMain() {
 		os.WriteFile(os.Getenv("TEST_DIR")+"/left", []byte(strconv.Itoa(c.Process.Pid)), 0o644)
 		os.Exit(1)
 	}
+	broken := os.Getenv("TEST_DIR") + "/broken"
+	if _, err := os.Stat(broken); err != nil && bad == "breaks the settings while it loads" {
+		os.WriteFile(broken, nil, 0o644)
+		awaitLooks(3)
+	}
 	p, err := supervisor.Attach()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -173,8 +178,9 @@ func agentMain() {
 		own, _ := os.Executable()
 		note("asked", filepath.Base(filepath.Dir(own))+"\n")
 		_, err := os.Stat(os.Getenv("TEST_DIR") + "/mirror-is-gone")
+		_, whole := os.Stat(broken)
 		return []supervisor.Check{
-			{Name: "settings", OK: bad != "breaks its settings", Text: "line 1: no valid YAML"},
+			{Name: "settings", OK: bad != "breaks its settings" && whole != nil, Text: "line 1: no valid YAML"},
 			{Name: "network", Text: "it is down"},
 			{Name: "mirror", OK: err != nil, Text: "it is gone"},
 		}
@@ -219,6 +225,18 @@ func note(name, line string) {
 	}
 	defer f.Close()
 	fmt.Fprint(f, line)
+}
+
+// awaitLooks waits until the agent that serves has been asked n times more.
+func awaitLooks(n int) {
+	asked := func() int {
+		data, _ := os.ReadFile(os.Getenv("TEST_DIR") + "/asked")
+		return strings.Count(string(data), "\n")
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for was, end := asked(), time.Now().Add(10*time.Second); asked() < was+n && time.Now().Before(end); <-tick.C {
+	}
 }
 
 // live beats until it is told to end, or does what is bad.

@@ -23,6 +23,7 @@ func TestABadVersionIsTakenBackByItself(t *testing.T) {
 		{"leaks memory", "memory"},
 		{"burns its processor", "cpu"},
 		{"breaks its settings", "settings"},
+		{"breaks the settings while it loads", "settings"},
 		{"does not answer", "api"},
 		{"its supervisor crashes", "supervisor"},
 		{"is truncated", "stable"},

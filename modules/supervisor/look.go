@@ -48,6 +48,10 @@ func (s *Supervisor) observed(c *child, o Observation) {
 			t.begin(s.Clock.SinceBoot())
 			s.reconcile() // its programs start now
 		}
+		if t != nil && t.phase == phaseLoading && t.ofAgent() && s.next == nil {
+			t.failing = append([]string{}, BaselineOf(s.seen).Failing...)
+			s.reconcile() // likewise
+		}
 		s.advance()
 		return
 	}

@@ -108,6 +108,9 @@ func (s *Supervisor) reconcileAgent(want rollback.Slot) {
 		return
 	case s.Clock.SinceBoot() < s.retry:
 		return
+	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
+		s.look(s.Clock.SinceBoot()) // it starts after that: what it breaks while it loads is its fault
+		return
 	}
 	c, err := s.startAgent(want)
 	if err != nil {
@@ -204,6 +207,9 @@ func (s *Supervisor) served(c *child) {
 	if s.trial != nil && s.trial.ofAgent() && s.trial.slots[agentModule].Dir == c.slot.Dir && !s.trial.judging() {
 		if s.trial.phase == phaseLoading {
 			s.trial.judge.Base = BaselineOf(s.seen)
+			if s.trial.failing != nil {
+				s.trial.judge.Base.Failing = s.trial.failing
+			}
 		}
 		s.trial.begin(now)
 	}

@@ -27,6 +27,8 @@ type trial struct {
 	phase  string
 	judge  Trial
 	asked  time.Duration // since boot, when the state first said it
+
+	failing []string // checks, before an agent that is tried was started; nil: not known
 }
 
 func (t *trial) judging() bool { return t.phase != phaseLoading && t.judge.Began > 0 }
