@@ -112,10 +112,17 @@ func (a *Agent) postFirewallRestore(w http.ResponseWriter, req *http.Request) er
 	}
 	return a.changeWall(w, func() (int, error) {
 		if ask.Name != "" || ask.Previous {
-			return a.wall.Return(req.Context(), ask.Name)
+			return a.wall.Return(req.Context(), ask.Name, a.lifelines(req.Context(), ask.Session), ask.Force)
 		}
 		return a.wall.Restore(req.Context())
 	})
+}
+
+func (a *Agent) lifelines(ctx context.Context, session string) []firewall.Lifeline {
+	a.mu.Lock()
+	s := a.force.settings
+	a.mu.Unlock()
+	return lifelines(ctx, s, session)
 }
 
 // changeWall answers with the set that stands after a change.

@@ -207,6 +207,7 @@ func (f *Firewall) plan(ctx context.Context, st State, w Want) (build, Outcome, 
 		lines = w.Lifelines(ctx)
 	}
 	before, _ := f.build(st.Current) // nothing was before, or it cannot be read: then nothing of it is kept
+	cut := f.newlyCut(w.Policy, st, lines)
 	lists, setLists, notes := f.material(w, before, lines)
 	next := build{
 		set: Set{
@@ -215,15 +216,22 @@ func (f *Firewall) plan(ctx context.Context, st State, w Want) (build, Outcome, 
 		},
 		mat: materialOf(lists, sets),
 	}
-	out = Outcome{Changed: true, Set: next.set.Number, Mechanism: w.Mechanism, Host: host, Notes: notes, Rules: next.lines(), Addresses: next.addresses()}
+	out = Outcome{Changed: true, Cut: cut, Set: next.set.Number, Mechanism: w.Mechanism, Host: host, Notes: notes, Rules: next.lines(), Addresses: next.addresses()}
 	out.Host.Backend = backend
 	if !sets && out.Addresses > maxChained {
 		return next, out, fmt.Errorf("%d addresses in block lists need ipset, which is not installed; without it %d are possible", out.Addresses, maxChained)
 	}
-	out.Cut = slices.DeleteFunc(w.Policy.Cut(lines), func(c string) bool {
-		return st.Current > 0 && slices.Contains(before.set.Policy.Cut(lines), c) // it is cut already
-	})
 	return next, out, nil
+}
+
+// newlyCut says which lifelines a policy cuts that the current set does not.
+func (f *Firewall) newlyCut(p Policy, st State, lines []Lifeline) []string {
+	cut := p.Cut(lines)
+	if before, err := f.build(st.Current); err == nil && st.Current > 0 {
+		already := before.set.Policy.Cut(lines)
+		cut = slices.DeleteFunc(cut, func(c string) bool { return slices.Contains(already, c) })
+	}
+	return cut
 }
 
 // preview is a dry run's end.

@@ -12,3 +12,6 @@ func NFT(p Policy, number int, m Material) string {
 
 // NFTSetDiffers holds a list against what nft list set prints.
 var NFTSetDiffers = spansDiffer
+
+// SSHPorts reads the ports of sshd.
+var SSHPorts = sshPorts

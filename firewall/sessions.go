@@ -10,13 +10,17 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// maxProc bounds what is read of a table of the kernel's.
-const maxProc = 16 << 20
+// maxProc bounds what is read of a table of the kernel's, in bytes.
+const (
+	maxProc      = 16 << 20
+	maxSSHConfig = 1 << 20 // bytes
+)
 
 // Session is a lifeline of an operator who came by SSH: ssh is what sshd puts
 // into SSH_CONNECTION, "CLIENT PORT SERVER PORT". ok is false for any other text.
@@ -61,9 +65,9 @@ func interfaceOf(a netip.Addr) string {
 }
 
 // Sessions finds the operators' sessions of this machine: the connections to
-// port 22, and those from where utmp says that somebody is logged in.
+// the ports of sshd, and those from where utmp says that somebody is logged in.
 func Sessions() []Lifeline {
-	hosts := utmpHosts("/run/utmp")
+	hosts, ports := utmpHosts("/run/utmp"), sshPorts("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf")
 	var all []Lifeline
 	for _, path := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		data, err := readUpTo(path, maxProc)
@@ -72,7 +76,7 @@ func Sessions() []Lifeline {
 		}
 		for _, c := range established(data) {
 			from := c.far.Addr().Unmap()
-			if from.IsLoopback() || c.near.Port() != 22 && !slices.Contains(hosts, from) {
+			if from.IsLoopback() || !slices.Contains(ports, c.near.Port()) && !slices.Contains(hosts, from) {
 				continue
 			}
 			l := session(from, c.near.Addr(), c.near.Port())
@@ -82,6 +86,38 @@ func Sessions() []Lifeline {
 		}
 	}
 	return all
+}
+
+// sshPorts are 22 and those that sshd_config(5) names.
+func sshPorts(patterns ...string) []uint16 {
+	ports := []uint16{22}
+	for _, pattern := range patterns {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			data, err := readUpTo(file, maxSSHConfig)
+			if err != nil {
+				continue
+			}
+			for line := range strings.Lines(string(data)) {
+				f := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t=\"\r\n", r) })
+				if len(f) < 2 {
+					continue
+				}
+				text := f[1]
+				switch strings.ToLower(f[0]) {
+				case "port":
+				case "listenaddress":
+					_, text, _ = strings.Cut(text[strings.LastIndexByte(text, ']')+1:], ":")
+				default:
+					continue
+				}
+				if p, err := ParsePorts(text); err == nil && p.First == p.Last {
+					ports = append(ports, p.First)
+				}
+			}
+		}
+	}
+	return ports
 }
 
 type connection struct{ near, far netip.AddrPort }

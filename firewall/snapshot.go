@@ -65,8 +65,9 @@ func (f *Firewall) Snapshot(ctx context.Context, name string) (int, error) {
 }
 
 // Return goes back to a snapshot; "" is the set before the one in force. It
-// holds until somebody applies what the settings say.
-func (f *Firewall) Return(ctx context.Context, name string) (int, error) {
+// holds until somebody applies what the settings say. Where it would cut one of
+// the lifelines that now stands, it does nothing unless forced.
+func (f *Firewall) Return(ctx context.Context, name string, lifelines []Lifeline, force bool) (int, error) {
 	if name != "" && CheckName(name) != nil {
 		return 0, ErrNoSnapshot
 	}
@@ -90,9 +91,19 @@ func (f *Firewall) Return(ctx context.Context, name string) (int, error) {
 		return 0, err
 	}
 	s.Number, s.Made = st.Last+1, f.Clock.Now().UTC()
+	if cut := f.newlyCut(s.Policy, st, lifelines); len(cut) > 0 && !force {
+		f.emit(event.FirewallRefused, "error", (&LockOut{cut}).Error())
+		return 0, &LockOut{cut}
+	}
 	lists, err := f.lists(s)
 	if err != nil {
 		return 0, err
+	}
+	for i, l := range s.Lists { // it may be another who is to be spared now
+		rest, left := lists[l.Base].Without(protected(lifelines))
+		l.Left = append(slices.Clone(l.Left), left...)
+		l.SHA256, l.Count, lists[l.Base] = rest.sum(), len(rest), rest
+		s.Lists[i] = l
 	}
 	if host, err := f.detect(ctx); err == nil && s.Backend != NFTables {
 		s.Backend = host.Backend

@@ -199,12 +199,13 @@ func firewallSnapshotCommand(o *options) *cobra.Command {
 }
 
 func firewallRestoreCommand(o *options) *cobra.Command {
-	var boot, afterTrial, previous bool
+	var boot, afterTrial, previous, force bool
 	c := &cobra.Command{
 		Use: "restore [NAME]", Short: "Set right what others changed, or go back to a snapshot",
 		Long: `Restore brings the kernel to the rules that are in force. With the name of a
 snapshot, or --previous, it goes back to those, which then hold until freshet
-firewall apply. With --boot it needs neither network, agent nor settings, and
+firewall apply, unless they would cut off this session, an update source or a
+name server. With --boot it needs neither network, agent nor settings, and
 does nothing where no rules are in force.`,
 		Example: `  freshet firewall restore
   freshet firewall restore before-holidays`,
@@ -216,7 +217,7 @@ does nothing where no rules are in force.`,
 			case afterTrial:
 				return o.endTrial(cmd.Context())
 			}
-			ask := api.FirewallName{Previous: previous}
+			ask := api.FirewallName{Previous: previous, Force: force, Session: os.Getenv("SSH_CONNECTION")}
 			if len(args) > 0 {
 				ask.Name = args[0]
 			}
@@ -225,6 +226,7 @@ does nothing where no rules are in force.`,
 	}
 	c.Flags().BoolVar(&boot, "boot", false, "as the boot unit does")
 	c.Flags().BoolVar(&previous, "previous", false, "go back to the rules before those in force")
+	c.Flags().BoolVar(&force, "force", false, "go back also if that cuts off this session or an update source")
 	c.Flags().BoolVar(&afterTrial, "after-trial", false, "wait for the end of a trial")
 	c.Flags().MarkHidden("after-trial")
 	return c

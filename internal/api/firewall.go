@@ -75,6 +75,8 @@ type FirewallApplied struct {
 type FirewallName struct {
 	Name     string `json:"name,omitempty"`
 	Previous bool   `json:"previous,omitempty"`
+	Force    bool   `json:"force,omitempty"`   // also if it cuts off who asks
+	Session  string `json:"session,omitempty"` // SSH_CONNECTION of who asks
 }
 
 // FirewallSet is a set that stands now.
