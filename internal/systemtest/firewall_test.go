@@ -137,9 +137,9 @@ func (w *packaged) wallBegins() {
 
 func (w *packaged) wallSwitches() {
 	w.wallOffered("1.10.0", "nftables")
-	w.says("nftables", "(generation ", "of agent 1.10.0)")
+	w.saysMechanism("nftables", "(generation ", "of agent 1.10.0)")
 	w.wallOffered("1.30.0", "iptables")
-	w.says("iptables (iptables-nft: rules of others stand in it)", "(generation ", "of agent 1.30.0)")
+	w.saysMechanism("iptables (iptables-nft: rules of others stand in it)", "(generation ", "of agent 1.30.0)")
 }
 
 // wallOffered has the host update to a version that brings a mechanism, under
@@ -155,11 +155,12 @@ func (w *packaged) wallOffered(version, mechanism string) {
 	p.expectNothingLost()
 	w.sameOthers()
 	w.confirms("v" + version)
+	w.good = version
 	w.stands(mechanism)
 }
 
-// says expects what the operator is told of the mechanism.
-func (w *packaged) says(begins string, has ...string) {
+// saysMechanism expects what the operator is told of the mechanism.
+func (w *packaged) saysMechanism(begins string, has ...string) {
 	w.t.Helper()
 	out := w.run("freshet", "firewall", "mechanism")
 	w.t.Logf("freshet firewall mechanism: %s", strings.ReplaceAll(out, "\n", " | "))
