@@ -120,6 +120,7 @@ func (w *packaged) wallBegins() {
 	w.run("systemctl", "restart", "freshet")
 	poll(w.t, time.Minute, "both bases are installed", func() bool { return len(w.status().Bases) == 2 })
 	w.confirms("v1.0.0")
+	w.ask = support
 	w.settings = w.read("/etc/freshet/freshet.yaml") + "support: " + support + "\n"
 	if out := w.run("freshet", "firewall", "mechanism"); !strings.HasPrefix(out, "iptables") || !strings.Contains(out, "names none") {
 		w.t.Errorf("of a fresh install: %s", out)
