@@ -165,15 +165,15 @@ func (a *Agent) follows(is trust.Pinned, root []byte) error {
 		}
 	}
 	u := &updater.Updater{Dir: a.Dir, Root: root, Clock: a.Clock}
-	v := u.RootVersion()
-	if v > is.Version {
+	if v := u.RootVersion(); v > is.Version {
 		return refuse("root version %d of repository %s is older than version %d, which this host has seen", is.Version, is.Repository, v)
 	}
-	if v < is.Version {
-		return nil
-	}
 	// Of one version a publisher gives out one root.
-	if has, err := readRoot(filepath.Join(stored, "root.json")); err == nil && !trust.SameSigned(has, root) {
+	has, err := readRoot(filepath.Join(stored, "root.json"))
+	if err != nil {
+		return nil // what cannot be read overrules nothing
+	}
+	if was, err := trust.ReadPinned(has); err == nil && was.Version == is.Version && !trust.SameSigned(has, root) {
 		return refuse("root version %d of repository %s is another one than this host has seen of that version", is.Version, is.Repository)
 	}
 	return nil
