@@ -33,6 +33,9 @@ func TestFirewallOfAMachine(t *testing.T) {
 		{"a version that deletes the rules is taken back, and they are there", (*packaged).wallDeleted},
 		{"one that lets everything through is taken back", (*packaged).wallWrong},
 		{"one that deletes them again and again is taken back, also where they are repaired", (*packaged).wallFought},
+		{"at boot they stand before there is a network", (*packaged).wallAtBoot},
+		{"a rollback of the agent brings its mechanism back", (*packaged).wallGoesBack},
+		{"the package's removal takes them away, and nothing of others", (*packaged).wallRemoved},
 	} {
 		ok := t.Run(step.name, func(t *testing.T) {
 			m.t, p.t = t, t
@@ -192,13 +195,13 @@ func (w *packaged) stands(mechanism string) {
 // ours are Freshet's rules in iptables, word by word.
 func (w *packaged) ours() string {
 	w.t.Helper()
-	return w.run("sh", "-c", "{ iptables-save; ip6tables-save; } | grep FRESHET | grep -v ^: | grep -v -e '--comment \"\\\\'; ipset list -t | grep -e FRESHET -e entries")
+	return w.run("sh", "-c", "{ iptables-save; ip6tables-save; } | grep FRESHET | grep -v ^: | grep -v -e '--comment \"\\\\'; ipset list -t | awk '/^Name:/ { n = $2 } /entries/ && n ~ /FRESHET/ { print n, $0 }' | sort")
 }
 
-var changing = regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]`)
+var changing = regexp.MustCompile(`(?m)^#.*\n|\[\d+:\d+\]| initval 0x[0-9a-f]+`)
 
 // ofOthers are the rules that are not Freshet's, byte for byte, without counters
-// and times.
+// times and seeds of hashes.
 func (w *packaged) ofOthers() string {
 	w.t.Helper()
 	out := w.run("sh", "-c", `

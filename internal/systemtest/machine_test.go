@@ -89,6 +89,8 @@ func (m *machine) reset() {
 		m.t.Fatal(err)
 	}
 	<-m.life.ended
+	// The kernel takes down the network of what was killed when it comes to it.
+	exec.Command("ip", "link", "delete", "ve-"+m.name).Run()
 	m.up()
 }
 
