@@ -259,7 +259,7 @@ func (s *Supervisor) observe(c *child, limit time.Duration) Observation {
 	}
 	o.Checks = append(o.Checks, api)
 	m, err := c.line.ask(ctx, Message{Do: doHealth})
-	says := Check{Name: "health", OK: err == nil}
+	says := Check{Name: healthCheck, OK: err == nil}
 	if err != nil {
 		says.Text = "it does not say how it is: " + err.Error()
 	}

@@ -61,14 +61,30 @@ const (
 	strikes    = 3        // observations in a row that a check must fail
 )
 
-// BaselineOf sums up observations that were made before a switch.
+// healthCheck is that the agent tells how it is.
+const healthCheck = "health"
+
+// answered says whether the agent told how it is.
+func (o Observation) answered() bool {
+	return slices.ContainsFunc(o.Checks, func(c Check) bool { return c.Name == healthCheck && c.OK })
+}
+
+// BaselineOf sums up observations that were made before a switch. An agent that
+// hung in the last ones told nothing of what fails.
 func BaselineOf(seen []Observation) Baseline {
 	var b Baseline
 	if len(seen) == 0 {
 		return b
 	}
 	first, last := seen[0], seen[len(seen)-1]
-	for _, c := range last.Checks {
+	told := last
+	for _, o := range slices.Backward(seen) {
+		if o.answered() {
+			told = o
+			break
+		}
+	}
+	for _, c := range told.Checks {
 		if !c.OK {
 			b.Failing = append(b.Failing, c.Name)
 		}

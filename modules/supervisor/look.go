@@ -20,7 +20,13 @@ func (s *Supervisor) look(now time.Duration) {
 	if s.trial == nil && len(s.seen) > 1 {
 		every = s.Times.Soak // now and then, for a baseline
 	}
-	if len(s.seen) > 0 && now-s.seen[len(s.seen)-1].At < every && !s.lacksBaseline() {
+	if s.lacksBaseline() {
+		every = s.Times.Look
+		if !s.seenSinceAsked() {
+			every = 0
+		}
+	}
+	if len(s.seen) > 0 && now-s.seen[len(s.seen)-1].At < every {
 		return
 	}
 	s.observing = true
@@ -43,14 +49,8 @@ func (s *Supervisor) observed(c *child, o Observation) {
 	s.seen = s.seen[max(0, len(s.seen)-8):]
 	t := s.trial
 	if t == nil || !t.judging() {
-		if t != nil && t.phase == phaseLoading && !t.ofAgent() {
-			t.judge.Base = BaselineOf(s.seen)
-			t.begin(s.Clock.SinceBoot())
-			s.reconcile() // its programs start now
-		}
-		if t != nil && t.phase == phaseLoading && t.ofAgent() && s.next == nil {
-			t.failing = append([]string{}, BaselineOf(s.seen).Failing...)
-			s.reconcile() // likewise
+		if t != nil && t.phase == phaseLoading && !s.lacksBaseline() {
+			s.based(t)
 		}
 		s.advance()
 		return
@@ -66,12 +66,38 @@ func (s *Supervisor) observed(c *child, o Observation) {
 	s.writeStatus()
 }
 
+// based goes on with a trial once it is known how things stand.
+func (s *Supervisor) based(t *trial) {
+	switch {
+	case !t.ofAgent():
+		t.judge.Base = BaselineOf(s.seen)
+		t.begin(s.Clock.SinceBoot())
+	case s.next == nil:
+		t.failing = append([]string{}, BaselineOf(s.seen).Failing...)
+	default:
+		return
+	}
+	s.reconcile() // its programs start now
+}
+
 // lacksBaseline says whether how things stand has not been seen since the trial
 // was asked for: what failed before the switch, if only for a minute, is not
 // held against what is tried.
+// An agent that hangs is waited for until its beats are missed.
 func (s *Supervisor) lacksBaseline() bool {
 	t := s.trial
-	return t != nil && t.phase == phaseLoading && (len(s.seen) == 0 || s.seen[len(s.seen)-1].At < t.asked)
+	if t == nil || t.phase != phaseLoading {
+		return false
+	}
+	if !s.seenSinceAsked() {
+		return true
+	}
+	return !s.seen[len(s.seen)-1].answered() && s.Clock.SinceBoot()-t.asked < s.Times.Gate+s.Times.Beat
+}
+
+// seenSinceAsked says whether anything was seen since the trial was asked for.
+func (s *Supervisor) seenSinceAsked() bool {
+	return len(s.seen) > 0 && s.seen[len(s.seen)-1].At >= s.trial.asked
 }
 
 // before is what is to run besides the agent: as long as what is tried has not
