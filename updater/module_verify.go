@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -58,6 +59,15 @@ func (u *Updater) VerifyModules(ctx context.Context, repair bool, progress func(
 	list, err := u.slots()
 	if err != nil {
 		return nil, err
+	}
+	if repair { // as holdOn does for bases
+		dirs := []string{filepath.Join(u.Dir, "manifests")}
+		for _, k := range list {
+			dirs = append(dirs, filepath.Dir(u.slotDir(k.name, k.slot.Dir)))
+		}
+		if err := u.syncDirs(dirs); err != nil {
+			return nil, err
+		}
 	}
 	u.damaged = map[string]bool{}
 	defer func() { u.damaged = nil }()

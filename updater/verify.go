@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/freshet/freshet/bases"
@@ -146,6 +148,9 @@ func (u *Updater) Repair(ctx context.Context, names []string, progress func(Prog
 	// What a broken repair left takes the room that this one needs. A disk that
 	// cannot even be cleared is told of at the end: some may be mended still.
 	cleared := u.clear()
+	if err := u.holdOn(list); err != nil {
+		return nil, err
+	}
 	u.damaged = map[string]bool{}
 	defer func() { u.damaged = nil }()
 	for _, k := range list {
@@ -217,6 +222,27 @@ func (u *Updater) mend(ctx context.Context, k *kept, inUse bool, r *reporter) er
 		return err
 	}
 	return u.keepManifest(j)
+}
+
+// holdOn makes the names durable of what is whole: a repair that was killed may
+// have put it in place just now.
+func (u *Updater) holdOn(list []*kept) error {
+	dirs := []string{filepath.Join(u.Dir, "manifests")}
+	for _, k := range list {
+		dirs = append(dirs, filepath.Dir(u.versionDir(k.name, k.ref.Dir)))
+	}
+	return u.syncDirs(dirs)
+}
+
+// syncDirs syncs folders, once each; some may be gone.
+func (u *Updater) syncDirs(dirs []string) error {
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		if err := u.Disk.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // manifestAgain gives the manifest of an installed version, fetched by its
