@@ -5,7 +5,7 @@ CORPORA ?= ../shared/corpora
 FUZZTIME ?= 30s
 SIGN_KEY ?=
 
-.PHONY: help build test check fuzz system soak bench demo release clean
+.PHONY: help build test check fuzz system system-machines system-parts soak bench demo release clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,8 +40,17 @@ fuzz: ## fuzz each parser of outside bytes for FUZZTIME
 	  done; \
 	done
 
+# Those that boot a machine wait most of their time: the others run beside them.
+MACHINES := TestClamAVOfDebian|TestFirewallOfAMachine|TestPackage|TestAgentUpdatesItself|TestServiceUnderSystemd
+
 system: ## run the tests with real parts (as root, at most 30 minutes)
-	go test -tags system -timeout 30m -v ./internal/systemtest/... ./firewall/...
+	$(MAKE) -j2 -Otarget system-machines system-parts
+
+system-machines:
+	go test -tags system -timeout 30m -v -run '$(MACHINES)' ./internal/systemtest
+
+system-parts:
+	go test -tags system -timeout 30m -v -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
 
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m

@@ -15,11 +15,11 @@ import (
 // TestPowerCutOnExt4InAModuleUpdate cuts the power as TestPowerCutOnExt4 does, of
 // a service that updates a module: within the download, the switch, the trial or
 // the confirmation. After each cut the good version is whole and runs, nothing is
-// held back, and the update gets done. 20 cuts, 200 with FRESHET_SOAK.
+// held back, and the update gets done. 6 cuts, 200 with FRESHET_SOAK.
 func TestPowerCutOnExt4InAModuleUpdate(t *testing.T) {
 	needsRoot(t)
 	mkfs := needsProgram(t, "mkfs.ext4", "e2fsprogs")
-	cuts := 20
+	cuts := 6
 	if os.Getenv("FRESHET_SOAK") != "" {
 		cuts = 200
 	}
