@@ -171,7 +171,7 @@ func (w *packaged) takenBack(version, check string) {
 	poll(w.t, 2*time.Minute, version+" is taken back", func() bool {
 		return strings.Contains(w.says("modules", "show", "agent"), version+" held back") && strings.Contains(w.says("version"), "agent v"+w.good)
 	})
-	poll(w.t, 30*time.Second, "the operator is told", func() bool {
+	poll(w.t, 2*time.Minute, "the operator is told", func() bool {
 		return strings.Contains(w.says("events", "--json"), "rolled back from "+version)
 	})
 	starts := w.said(`on trial: agent ` + regexp.QuoteMeta(version) + `$`)
