@@ -288,14 +288,18 @@ func (s *Supervisor) back(check, text, lines string) {
 	s.trial, s.soaked, s.fails, s.retry = nil, false, 0, 0
 	s.reverted = s.Clock.SinceBoot()
 	os.Remove(s.markPath())
-	s.tellBack(t.slots, t.from, check, text, lines)
-	if slot, ok := t.slots[agentModule]; ok {
+	slot, ofAgent := t.slots[agentModule]
+	if ofAgent {
 		for _, c := range []*child{s.agent, s.next} {
 			if c != nil && c.slot.Dir == slot.Dir {
 				c.end() // the good one need not wait for what is bad
 				c.beat = s.reverted - s.Times.Stop + min(s.Times.Stop, 3*time.Second)
 			}
 		}
+	}
+	// Not to what is bad: it would swallow what is said of it.
+	s.tellBack(t.slots, t.from, check, text, lines)
+	if ofAgent {
 		if good := s.programOf(agentModule, t.from[agentModule]); t.phase == phaseSupervisor && good != s.Program {
 			s.goOnWith(good)
 			return
