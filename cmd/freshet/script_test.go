@@ -221,21 +221,32 @@ func expectExit(ts *testscript.TestScript, c *exec.Cmd, code, want string) {
 	}
 }
 
-// memoryCmd holds the memory of the agent that listens against a bound in MB.
+// memoryCmd waits until the agent that listens has no more memory than MB: it
+// gives an update's memory back after it has answered.
 func memoryCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: memory MB")
 	}
 	most, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", peerOf(ts)))
-	ts.Check(err)
-	_, rest, _ := bytes.Cut(status, []byte("VmRSS:"))
-	kb, err := strconv.Atoi(string(bytes.Fields(rest)[0]))
-	ts.Check(err)
-	ts.Logf("the agent has %d kB of memory", kb)
-	if kb > most*1000 {
-		ts.Fatalf("the agent has %d kB of memory, more than %d MB", kb, most)
+	pid := peerOf(ts)
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		ts.Check(err)
+		_, rest, _ := bytes.Cut(status, []byte("VmRSS:"))
+		kib, err := strconv.Atoi(string(bytes.Fields(rest)[0]))
+		ts.Check(err)
+		if kib*1024 <= most*1_000_000 {
+			ts.Logf("the agent has %d KiB of memory", kib)
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the agent has %d KiB of memory, more than %d MB\n%s", kib, most, status)
+		}
+		<-tick.C
 	}
 }
 
