@@ -304,8 +304,8 @@ func (a *Agent) finish(r *run, f finished) {
 	close(r.done)
 	a.nudge()
 	signal(a.wall.again) // a block list, or the mechanism, may be another
-	// An update needs memory that an idle agent does not.
-	debug.FreeOSMemory()
+	// An update, and what follows it, need memory that an idle agent does not.
+	time.AfterFunc(time.Second, debug.FreeOSMemory)
 }
 
 // trigger plans the tasks that an update of a base makes due, but for the one
