@@ -124,6 +124,11 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 		return false, a.denied(err)
 	}
 	a.lock = lock
+	if a.place == nil { // else the supervisor did, before it started an agent
+		if err := a.Disk.Reap(a.Dir); err != nil {
+			return false, a.release(a.denied(err))
+		}
+	}
 	// What another process did until now counts.
 	damaged, err := a.loadRecords()
 	if err != nil {

@@ -329,3 +329,25 @@ func TestVerificationGivesWay(t *testing.T) {
 	s.change("POST", "/v1/tasks/6/stop", nil)
 	s.result(api.TaskUpdate)
 }
+
+// TestAnUpdateTouchesNoFileThatTheAgentIsWriting has a write of the agent under
+// way while an update clears what broken runs left.
+func TestAnUpdateTouchesNoFileThatTheAgentIsWriting(t *testing.T) {
+	w := newWorld(t)
+	w.publish("a.example")
+	w.start().settled().stop()
+	half := filepath.Join("state", "tasks.set.json.tmp-HALFWRITTEN")
+	path := w.write(half, "{")
+	s := w.start().settled()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("what a killed agent left half written is still there")
+	}
+	w.write(half, "{")
+	w.publish("a.example", "b.example")
+	if res := s.run(api.TaskUpdate); res.Outcome != api.Updated {
+		t.Fatalf("%+v", res)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error("the update removed a file that was being written")
+	}
+}

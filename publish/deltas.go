@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +26,7 @@ type release struct {
 	history history
 	image   []byte
 	version image
+	images  *builder // of the versions before it
 
 	mu       sync.Mutex // guards the fields below
 	made     map[bases.Hash]*bases.Blob
@@ -38,6 +40,7 @@ type release struct {
 // with a warning, one whose old image is lost.
 func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, error) {
 	r.made = r.known()
+	r.images = &builder{repo: r.repo, list: r.history.images}
 	var todo []image
 	for _, v := range from {
 		if _, ok := r.made[v.SHA256]; !ok {
@@ -47,7 +50,7 @@ func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, erro
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	for i, v := range todo {
+	for i, v := range slices.Backward(todo) {
 		g.Go(func() error {
 			b, err := r.delta(gctx, v, i < inManifest)
 			r.finish(v, b, len(todo))
@@ -93,7 +96,7 @@ func (r *release) known() map[bases.Hash]*bases.Blob {
 // delta makes and stores the delta from v, or gives nil where there is none
 // worth having. Near deltas, which nearly all agents take, are worth more work.
 func (r *release) delta(ctx context.Context, v image, near bool) (*bases.Blob, error) {
-	old, err := r.repo.build(ctx, r.history.images, v)
+	old, err := r.images.build(ctx, v)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

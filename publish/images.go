@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/freshet/freshet/bases"
 )
@@ -65,18 +66,38 @@ func (h history) supersede(v image) image {
 	return v
 }
 
-// build makes the image of a version from what is kept.
-func (r *Repository) build(ctx context.Context, list []image, v image) ([]byte, error) {
-	way := chain(list, v)
+// A builder makes the images of a list from what is kept. It holds on to the
+// last one that others are built from: asked from the oldest version to the
+// newest it applies one delta an image.
+type builder struct {
+	repo *Repository
+	list []image
+
+	mu    sync.Mutex // guards the fields below
+	base  int64      // the version of bytes
+	bytes []byte
+}
+
+// build makes the image of a version. The caller does not change it.
+func (b *builder) build(ctx context.Context, v image) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	way := chain(b.list, v)
 	if way == nil {
 		return nil, fmt.Errorf("the image of version %d is built from one that is not kept", v.Version)
 	}
-	var b []byte
+	var img []byte
+	if i := slices.IndexFunc(way, func(w image) bool { return w.Version == b.base }); i >= 0 {
+		img, way = b.bytes, way[:i]
+	}
 	for _, step := range slices.Backward(way) {
 		var err error
-		if b, err = r.apply(ctx, b, step.Full, step.Size, step.SHA256); err != nil {
+		if img, err = b.repo.apply(ctx, img, step.Full, step.Size, step.SHA256); err != nil {
 			return nil, err
 		}
+		if slices.ContainsFunc(b.list, func(w image) bool { return w.Base == step.Version }) {
+			b.base, b.bytes = step.Version, img
+		}
 	}
-	return b, nil
+	return img, nil
 }

@@ -119,6 +119,7 @@ func (v *verifier) base(ctx context.Context, m *bases.Manifest) error {
 	edges := v.edges(m, h)
 	// Deltas by the version they lead from: each old image is built once.
 	from := slices.Sorted(maps.Keys(edges))
+	images := &builder{repo: v.r, list: h.images}
 	for i, version := range from {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -126,7 +127,7 @@ func (v *verifier) base(ctx context.Context, m *bases.Manifest) error {
 		if v.r.Report != nil {
 			v.r.Report(Progress{Text: "verifying " + m.Name, Done: i + 1, Total: len(from)})
 		}
-		v.follow(ctx, m.Name, h, version, edges[version])
+		v.follow(ctx, m.Name, images, version, edges[version])
 	}
 	return ctx.Err()
 }
@@ -190,11 +191,11 @@ func (v *verifier) whole(list []image, img image) bool {
 }
 
 // follow applies the deltas that lead from one version.
-func (v *verifier) follow(ctx context.Context, name string, h history, from int64, edges []edge) {
+func (v *verifier) follow(ctx context.Context, name string, images *builder, from int64, edges []edge) {
 	var old []byte
-	if img, ok := find(h.images, from); ok && v.whole(h.images, img) {
+	if img, ok := find(images.list, from); ok && v.whole(images.list, img) {
 		var err error
-		if old, err = v.r.build(ctx, h.images, img); err != nil {
+		if old, err = images.build(ctx, img); err != nil {
 			v.wrong("base %s version %d: image: %v", name, from, err)
 		}
 	}

@@ -75,6 +75,13 @@ func (s Store) Save(st State) error {
 	return nil
 }
 
+// Reap removes what interrupted writes of the state left. Only who alone
+// writes it may call it.
+func (s Store) Reap() error {
+	path := filepath.Join(s.Dir, "state.json")
+	return errors.Join(s.Disk.ReapFile(path), s.Disk.ReapFile(path+".damaged"))
+}
+
 // ErrChanged says that the state is not any more what a change began from.
 var ErrChanged = errors.New("the state was changed by another process meanwhile")
 

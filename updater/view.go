@@ -127,11 +127,12 @@ func (u *Updater) prune(st rollback.State) error {
 	)
 }
 
-// clear removes what broken runs left half done.
+// clear removes what broken runs left half done. In the state folder others
+// write their files while an update runs: it looks for its own alone.
 func (u *Updater) clear() error {
 	err := errors.Join(u.pruneTemporary(), u.Disk.ReapFile(u.markPath()))
-	if u.Switcher == nil { // else another process writes to the folder, and clears it at its start
-		err = errors.Join(err, u.Disk.Reap(u.Dir))
+	if u.Switcher == nil { // else another process writes the state
+		err = errors.Join(err, u.store().Reap())
 	}
 	return err
 }

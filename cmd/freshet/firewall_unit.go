@@ -11,7 +11,6 @@ import (
 	"text/template"
 
 	"github.com/freshet/freshet/internal/durable"
-	"github.com/freshet/freshet/internal/settings"
 )
 
 //go:embed freshet-firewall.service
@@ -38,26 +37,18 @@ func bootUnit(u unit, stateDir string) (string, error) {
 	return out.String(), err
 }
 
-// renderBootUnit is the boot unit for the flags; "" where the settings want no
-// firewall.
+// renderBootUnit is the boot unit for the flags.
 func renderBootUnit(o *options) (string, error) {
-	s, err := settings.Load(o.config)
-	if err != nil || s.Firewall == nil || !s.Firewall.Enabled {
-		return "", nil // what is wrong with the settings was said
-	}
 	program, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	return bootUnit(unitOf(program, o, s), o.stateDir)
+	return bootUnit(unitOf(program, o, nil), o.stateDir)
 }
 
-// installBootUnit installs or enables the boot unit where it is wanted, and
-// takes it away where it is not.
+// installBootUnit installs the boot unit, or enables the one that a package
+// brought. Where no rules are in force it does nothing.
 func installBootUnit(ctx context.Context, text string) error {
-	if text == "" {
-		return removeBootUnit(ctx)
-	}
 	for _, path := range []string{packagedBoot1, packagedBoot2} {
 		if _, err := os.Stat(path); err == nil {
 			return systemctl(ctx, "enable", bootService)

@@ -41,7 +41,9 @@ func serviceInstallCommand(o *options) *cobra.Command {
 		Use: "install", Short: "Install the agent as a service that starts at boot",
 		Long: `Install writes a systemd unit, with the flags given here, and enables it. The
 folders that the settings deliver to are made writable for it: install again
-after adding one. Where a package brought the unit, install only enables it.`,
+after adding one. A second unit puts the firewall's rules back at boot, before
+the network is up, where there are any. Where a package brought the units,
+install only enables them.`,
 		Example: "  freshet service install\n  freshet service install --dry-run\n  freshet service start",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,10 +56,7 @@ after adding one. Where a package brought the unit, install only enables it.`,
 				return err
 			}
 			if dry {
-				fmt.Fprint(cmd.OutOrStdout(), text)
-				if boot != "" {
-					fmt.Fprintf(cmd.OutOrStdout(), "\n# %s\n%s", bootUnitPath, boot)
-				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n# %s\n%s", text, bootUnitPath, boot)
 				return nil
 			}
 			s, err := systemdService(text, true)
@@ -80,7 +79,7 @@ after adding one. Where a package brought the unit, install only enables it.`,
 			return done(cmd, o, "installed", where)
 		},
 	}
-	c.Flags().BoolVar(&dry, "dry-run", false, "print the unit, and do nothing")
+	c.Flags().BoolVar(&dry, "dry-run", false, "print the units, and do nothing")
 	return c
 }
 

@@ -8,7 +8,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -146,17 +148,19 @@ func bench(ctx context.Context, args []string) error {
 	}
 	l := &lab{settings: s, meter: meter{self: self}, work: work}
 	report, err := l.measure(ctx)
-	if err != nil {
+	if report == nil {
 		return err
 	}
 	text := report.markdown()
-	if s.out == "" {
+	if s.out == "" || err != nil { // what was measured is worth reading; the document stays whole
 		fmt.Print(text)
-		return nil
+		return err
 	}
 	return writeDoc(s.out, text)
 }
 
+// measure does one part after the other. With an error it gives what was
+// measured all the same, if anything was.
 func (l *lab) measure(ctx context.Context) (*report, error) {
 	list, skipped := l.load(ctx)
 	r := &report{machine: describe(ctx), settings: l.settings, skipped: skipped}
@@ -164,6 +168,7 @@ func (l *lab) measure(ctx context.Context) (*report, error) {
 	if r.floorRSS, err = l.meter.floor(ctx); err != nil {
 		return nil, err
 	}
+	var failed error
 	for _, part := range []struct {
 		name string
 		do   func() error
@@ -176,12 +181,14 @@ func (l *lab) measure(ctx context.Context) (*report, error) {
 		{"month", func() (err error) { r.month, err = l.month(ctx); return err }},
 		{"publish", func() (err error) { r.publishing, err = l.publishing(ctx, list); return err }},
 	} {
-		if !slices.Contains(l.parts, part.name) {
+		if !slices.Contains(l.parts, part.name) || ctx.Err() != nil {
 			continue
 		}
 		if err := part.do(); err != nil {
-			return nil, fmt.Errorf("part %s: %w", part.name, err)
+			l.note("part %s: %v", part.name, err)
+			failed = errors.Join(failed, fmt.Errorf("part %s: %w", part.name, err))
+			r.settings.partial = true
 		}
 	}
-	return r, ctx.Err()
+	return r, cmp.Or(ctx.Err(), failed)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -46,15 +47,23 @@ func encodeSection(raw []byte, limit int) (section, []byte, error) {
 	return s, raw, nil
 }
 
+// encoders, by the log of their window, are used again: to set one up takes
+// longer than to code a small section.
+var encoders [insertWindowLog + 1]sync.Pool
+
 func zstdBlocks(raw []byte, limit int) ([]byte, error) {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
-		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(1<<windowLog(int64(len(raw)), limit)))
-	if err != nil {
-		return nil, fmt.Errorf("setting up zstd: %w", err)
+	log := windowLog(int64(len(raw)), limit)
+	e, _ := encoders[log].Get().(*zstd.Encoder)
+	if e == nil {
+		var err error
+		e, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+			zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<log))
+		if err != nil {
+			return nil, fmt.Errorf("setting up zstd: %w", err)
+		}
 	}
-	defer e.Close()
 	frame := e.EncodeAll(raw, nil)
+	encoders[log].Put(e)
 	if len(frame) == 0 {
 		return nil, nil
 	}

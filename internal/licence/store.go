@@ -33,17 +33,18 @@ const maxKept = 16
 
 func (s Store) licences() string { return filepath.Join(s.Dir, "licence") }
 func (s Store) marks() string    { return filepath.Join(s.licences(), "marks") }
+func (s Store) agentID() string  { return filepath.Join(s.Dir, "agent-id") }
 
 // AgentID is the agent's ID. Before [Store.MakeAgentID] the error is
 // fs.ErrNotExist.
 func (s Store) AgentID() (string, error) {
-	data, err := readBounded(filepath.Join(s.Dir, "agent-id"))
+	data, err := readBounded(s.agentID())
 	if err != nil {
 		return "", err
 	}
 	id := strings.TrimSuffix(string(data), "\n")
 	if err := CheckAgent(id); err != nil {
-		return "", fmt.Errorf("%s is damaged: %w", filepath.Join(s.Dir, "agent-id"), err)
+		return "", fmt.Errorf("%s is damaged: %w", s.agentID(), err)
 	}
 	return id, nil
 }
@@ -52,7 +53,7 @@ func (s Store) AgentID() (string, error) {
 // damaged says so, and licences for that one are void. One that the disk does
 // not give is left alone.
 func (s Store) MakeAgentID() (damaged, err error) {
-	path := filepath.Join(s.Dir, "agent-id")
+	path := s.agentID()
 	_, err = s.AgentID()
 	var unread *fs.PathError
 	switch {
@@ -216,7 +217,7 @@ func (s Store) SaveMark(repository string, m Mark) error {
 // interrupted write left. good is the newest generation confirmed. Marks that
 // cannot be read count as used and stay as they are.
 func (s Store) Settle(good int, at time.Time) error {
-	errs := []error{s.Disk.Reap(s.licences()), s.Disk.Reap(s.marks())}
+	errs := []error{s.Disk.Reap(s.licences()), s.Disk.Reap(s.marks()), s.Disk.ReapFile(s.agentID())}
 	repositories, err := idsIn(s.marks(), repositoryForm)
 	errs = append(errs, err)
 	for _, repository := range repositories {

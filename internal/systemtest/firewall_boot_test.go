@@ -25,9 +25,6 @@ WantedBy=multi-user.target
 
 // wallAtBoot has systemd-networkd bring the network up, and the power go.
 func (w *packaged) wallAtBoot() {
-	if got := w.run("freshet", "service", "install"); !strings.Contains(got, "installed") {
-		w.t.Errorf("service install: %s", got)
-	}
 	_, guest := w.addresses()
 	w.write("/etc/systemd/network/10-cable.network", "[Match]\nName=host0\n[Network]\nAddress="+guest+"/30\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n")
 	w.write("/etc/systemd/system/witness.service", witness)

@@ -10,6 +10,24 @@ import (
 	"time"
 )
 
+// lockedSettings has nobody, root neither, write the settings file over a good
+// version and over one that exits at once.
+func (w *packaged) lockedSettings() {
+	const file = "/etc/freshet/freshet.yaml"
+	before := w.asItIs(file)
+	w.run("mount", "--bind", file, file)
+	w.run("mount", "-o", "remount,bind,ro", file)
+	if out, err := w.command("sh", "-c", "echo >>"+file).CombinedOutput(); err == nil {
+		w.t.Fatalf("the settings file is not locked: %s", out)
+	}
+	w.offersGood("1.30.0")
+	w.exitsAtOnce()
+	w.run("umount", file)
+	if after := w.asItIs(file); after != before {
+		w.t.Errorf("the settings were\n%s\nand are\n%s", before, after)
+	}
+}
+
 func (w *packaged) exitsAtOnce() {
 	w.offers("1.30.1", w.script("echo cannot load >&2; exit 7"))
 	w.takenBack("1.30.1", "stable")
