@@ -178,18 +178,24 @@ func (u *Updater) applyMiddle(ctx context.Context, old *oldImage, path string, j
 	return &oldImage{ReaderAt: f, size: want.Size, close: done}, nil
 }
 
+// makeEmpty makes a folder, and removes what stood there. What is built in it
+// is synced later.
+func (u *Updater) makeEmpty(path string) error {
+	if err := u.Disk.RemoveAll(path); err != nil {
+		return err
+	}
+	if err := u.Disk.Do("mkdir", path); err != nil {
+		return err
+	}
+	return os.Mkdir(path, 0o755)
+}
+
 // applyLast makes the wanted version itself: built under a temporary name,
 // its hash and content checked, synced, and only then given its name.
 func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path string, j *job) (err error) {
 	m := j.manifest
 	tmp := filepath.Join(u.tmp(), j.name+"-"+m.Dir()+".build")
-	if err := u.Disk.RemoveAll(tmp); err != nil {
-		return err
-	}
-	if err := u.Disk.Do("mkdir", tmp); err != nil {
-		return err
-	}
-	if err := os.Mkdir(tmp, 0o755); err != nil {
+	if err := u.makeEmpty(tmp); err != nil {
 		return err
 	}
 	defer func() {

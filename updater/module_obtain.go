@@ -111,13 +111,7 @@ func (u *Updater) takeStep(ctx context.Context, o *offer, m *modules.Manifest, s
 	}
 	defer old.close()
 	tmp := filepath.Join(u.tmp(), m.Name+"-"+m.Dir()+".slot")
-	if err := u.Disk.RemoveAll(tmp); err != nil {
-		return err
-	}
-	if err := u.Disk.Do("mkdir", tmp); err != nil {
-		return err
-	}
-	if err := os.Mkdir(tmp, 0o755); err != nil {
+	if err := u.makeEmpty(tmp); err != nil {
 		return err
 	}
 	defer func() {

@@ -46,11 +46,56 @@ func (w *packaged) wallAtBoot() {
 	p := w.probe()
 	poll(w.t, 10*time.Second, "packets are sent", p.enough)
 	p.expectNothingLost()
-	// Tables are listed in the order in which others made them this time.
+	w.othersAreBack()
+}
+
+// othersAreBack expects the rules of others after a boot. Tables are listed in
+// the order in which these made them this time.
+func (w *packaged) othersAreBack() {
+	w.t.Helper()
 	if lines(emptyTable.ReplaceAllString(w.others, "")) != lines(emptyTable.ReplaceAllString(w.ofOthers(), "")) {
 		w.sameOthers()
 	}
 	w.others = w.ofOthers()
+}
+
+// wallCutShort has the power go while one family has the new rules and the other
+// the old ones.
+func (w *packaged) wallCutShort() {
+	const tool = "/usr/local/sbin/ip6tables-nft-restore"
+	before := w.ours()
+	w.write(tool, `#!/bin/sh
+case "$*" in *--test*) ;; *) [ ! -e /run/hang ] || exec sleep 4321 ;; esac
+exec /usr/sbin/ip6tables-nft-restore "$@"
+`)
+	w.run("chmod", "755", tool)
+	w.run("touch", "/run/hang") // until the next boot
+	w.write("/etc/freshet/freshet.yaml", w.settings+strings.Replace(wallSettings, "in: drop", "in: reject", 1))
+	poll(w.t, time.Minute, "the tool of the second family hangs", func() bool {
+		return w.command("sh", "-c", "grep -qs 432[1] /proc/[0-9]*/cmdline").Run() == nil
+	})
+	if n := strings.Count(w.ours(), "REJECT"); n == strings.Count(before, "REJECT") {
+		w.t.Errorf("the first family has the rules of before still:\n%s", w.ours())
+	}
+	w.run("systemctl", "mask", "freshet") // what the boot brings is what stood
+	w.reset()
+	w.connect()
+	poll(w.t, time.Minute, "the unit of boot is through", func() bool {
+		return w.command("systemctl", "is-active", "freshet-firewall", "others").Run() == nil
+	})
+	if now := w.ours(); now != before {
+		w.t.Errorf("the rules were\n%s\nand are\n%s", before, now)
+	}
+	w.othersAreBack()
+	w.run("systemctl", "unmask", "freshet")
+	w.run("systemctl", "start", "freshet")
+	poll(w.t, time.Minute, "both families have the new rules", func() bool { return strings.Count(w.ours(), "REJECT") >= 2 })
+	w.stands("iptables")
+	w.run("rm", tool)
+	w.write("/etc/freshet/freshet.yaml", w.settings+wallSettings)
+	poll(w.t, time.Minute, "both have those of before", func() bool { return strings.Count(w.ours(), "REJECT") == strings.Count(before, "REJECT") })
+	w.stands("iptables")
+	w.sameOthers()
 }
 
 // lines are those of text in order.

@@ -34,6 +34,7 @@ func TestFirewallOfAMachine(t *testing.T) {
 		{"one that lets everything through is taken back", (*packaged).wallWrong},
 		{"one that deletes them again and again is taken back, also where they are repaired", (*packaged).wallFought},
 		{"at boot they stand before there is a network", (*packaged).wallAtBoot},
+		{"after a boot in the middle of a change both families have the rules of before", (*packaged).wallCutShort},
 		{"a rollback of the agent brings its mechanism back", (*packaged).wallGoesBack},
 		{"the package's removal takes them away, and nothing of others", (*packaged).wallRemoved},
 	} {
