@@ -15,3 +15,6 @@ var NFTSetDiffers = spansDiffer
 
 // SSHPorts reads the ports of sshd.
 var SSHPorts = sshPorts
+
+// WayIn is that of who will log in.
+var WayIn = wayIn

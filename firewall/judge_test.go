@@ -70,6 +70,53 @@ func TestALockOutIsSeenBeforeItHappens(t *testing.T) {
 	}
 }
 
+// TestWhoWillLogInIsNotShutOut has nobody logged in, and sshd listening.
+func TestWhoWillLogInIsNotShutOut(t *testing.T) {
+	pass := func(r firewall.Rule) firewall.Rule {
+		r.Name, r.Direction, r.Action = "way in", firewall.In, firewall.Pass
+		return r
+	}
+	net := func(s string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(s)} }
+	ports := func(n uint16) []firewall.Ports { return []firewall.Ports{{First: n, Last: n}} }
+	anywhere := []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:22"), netip.MustParseAddrPort("[::]:22")}
+	one := []netip.AddrPort{netip.MustParseAddrPort("198.51.100.5:22")}
+	two := []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:22"), netip.MustParseAddrPort("0.0.0.0:2222")}
+	here := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:22"), netip.MustParseAddrPort("0.0.0.0:80")}
+	for name, row := range map[string]struct {
+		listen []netip.AddrPort
+		in     firewall.Action
+		rules  []firewall.Rule
+		cut    string // "": nobody is shut out
+	}{
+		"nothing passes":                      {anywhere, firewall.Drop, nil, "port 22, where sshd listens, by what holds for everything else"},
+		"everything passes":                   {anywhere, firewall.Pass, nil, ""},
+		"from one network":                    {anywhere, firewall.Drop, []firewall.Rule{pass(firewall.Rule{Protocol: firewall.TCP, Ports: ports(22), From: net("10.0.0.0/8")})}, ""},
+		"from one network by IPv6":            {anywhere, firewall.Reject, []firewall.Rule{pass(firewall.Rule{From: net("2001:db8:1::/48")})}, ""},
+		"by one interface":                    {anywhere, firewall.Drop, []firewall.Rule{pass(firewall.Rule{Protocol: firewall.TCP, Interface: "vpn+"})}, ""},
+		"to one address":                      {anywhere, firewall.Drop, []firewall.Rule{pass(firewall.Rule{To: net("198.51.100.5/32")})}, ""},
+		"to another address than sshd's":      {one, firewall.Drop, []firewall.Rule{pass(firewall.Rule{To: net("198.51.100.6/32")})}, "port 22"},
+		"another port":                        {anywhere, firewall.Drop, []firewall.Rule{pass(firewall.Rule{Protocol: firewall.TCP, Ports: ports(443)})}, "port 22"},
+		"another protocol":                    {anywhere, firewall.Drop, []firewall.Rule{pass(firewall.Rule{Protocol: firewall.UDP})}, "port 22"},
+		"one of two ports":                    {two, firewall.Drop, []firewall.Rule{pass(firewall.Rule{Protocol: firewall.TCP, Ports: ports(2222)})}, ""},
+		"neither of two":                      {two, firewall.Drop, nil, "port 22 or 2222"},
+		"a rule before takes it back":         {anywhere, firewall.Pass, []firewall.Rule{{Name: "no ssh", Direction: firewall.In, Action: firewall.Drop, Protocol: firewall.TCP, Ports: ports(22)}, pass(firewall.Rule{Ports: ports(22), Protocol: firewall.TCP})}, "the rule no ssh"},
+		"a rule drops at another interface":   {anywhere, firewall.Pass, []firewall.Rule{{Name: "wan", Direction: firewall.In, Action: firewall.Drop, Interface: "wan0"}}, ""},
+		"a rule drops from another network":   {anywhere, firewall.Pass, []firewall.Rule{{Name: "far", Direction: firewall.In, Action: firewall.Drop, From: net("203.0.113.0/24")}}, ""},
+		"sshd listens for this machine alone": {here, firewall.Drop, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, ok := firewall.WayIn(row.listen, []uint16{22, 2222})
+			if !ok {
+				l = firewall.Lifeline{Packet: firewall.Packet{Direction: firewall.Out, To: addr("192.0.2.9")}}
+			}
+			cut := firewall.Policy{In: row.in, Out: firewall.Pass, Rules: row.rules}.Cut([]firewall.Lifeline{l})
+			if len(cut) > 1 || (len(cut) == 1) != (row.cut != "") || row.cut != "" && !strings.Contains(cut[0], row.cut) {
+				t.Errorf("cut: %q", cut)
+			}
+		})
+	}
+}
+
 func TestTextThatIsNoSessionIsNone(t *testing.T) {
 	for _, s := range []string{"", "10.0.0.1 1 10.0.0.2", "a 1 b 22", "10.0.0.1 1 10.0.0.2 99999", strings.Repeat("1 ", 400)} {
 		if l, ok := firewall.Session(s); ok {

@@ -65,16 +65,21 @@ func interfaceOf(a netip.Addr) string {
 }
 
 // Sessions finds the operators' sessions of this machine: the connections to
-// the ports of sshd, and those from where utmp says that somebody is logged in.
+// the ports of sshd, those from where utmp says that somebody is logged in, and
+// that of who will log in, where sshd listens.
 func Sessions() []Lifeline {
 	hosts, ports := utmpHosts("/run/utmp"), sshPorts("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf")
 	var all []Lifeline
+	var listen []netip.AddrPort
 	for _, path := range []string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"} {
 		data, err := readUpTo(path, maxProc)
 		if err != nil {
 			continue
 		}
-		for _, c := range established(data) {
+		for _, c := range connections(data, listening) {
+			listen = append(listen, c.near)
+		}
+		for _, c := range connections(data, established) {
 			from := c.far.Addr().Unmap()
 			if from.IsLoopback() || !slices.Contains(ports, c.near.Port()) && !slices.Contains(hosts, from) {
 				continue
@@ -85,7 +90,33 @@ func Sessions() []Lifeline {
 			}
 		}
 	}
+	if l, ok := wayIn(listen, ports); ok {
+		all = append(all, l)
+	}
 	return all
+}
+
+// wayIn is that of who will log in, given what is listened at and the ports of
+// sshd.
+func wayIn(listen []netip.AddrPort, ports []uint16) (Lifeline, bool) {
+	var doors []Packet
+	var words []string
+	for _, at := range listen {
+		if at.Addr().IsLoopback() || !slices.Contains(ports, at.Port()) {
+			continue
+		}
+		door := Packet{Direction: In, Protocol: TCP, FromPort: 60000, Port: at.Port()}
+		if !at.Addr().IsUnspecified() {
+			door.To = at.Addr()
+			door.Interface = interfaceOf(door.To)
+		}
+		doors = append(doors, door)
+		if word := strconv.Itoa(int(at.Port())); !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	what := "everybody who would log in at port " + strings.Join(words, " or ") + ", where sshd listens"
+	return Lifeline{What: what, Doors: doors}, len(doors) > 0
 }
 
 // sshPorts are 22 and those that sshd_config(5) names.
@@ -122,13 +153,20 @@ func sshPorts(patterns ...string) []uint16 {
 
 type connection struct{ near, far netip.AddrPort }
 
-// established reads a table as proc(5) describes /proc/net/tcp.
-func established(data []byte) []connection {
+// States of a connection in the kernel's tables.
+const (
+	established = "01"
+	listening   = "0A"
+)
+
+// connections reads those in a state from a table as proc(5) describes
+// /proc/net/tcp.
+func connections(data []byte, state string) []connection {
 	var all []connection
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
-		if len(f) < 4 || f[3] != "01" {
+		if len(f) < 4 || f[3] != state {
 			continue
 		}
 		near, ok := procAddr(f[1])

@@ -131,13 +131,31 @@ func (w *packaged) wallBegins() {
 	}
 	before := w.probe()
 	poll(w.t, 10*time.Second, "others let in what is to be forbidden", func() bool { return before.through.Load() > 0 })
+	w.shutsNobodyOut()
 	before.end()
-	w.write("/etc/freshet/freshet.yaml", w.settings+wallSettings)
+	w.run("freshet", "firewall", "apply")
 	w.stands("iptables")
 	w.sameOthers()
 	p := w.probe()
 	poll(w.t, 10*time.Second, "packets are sent", p.enough)
 	p.expectNothingLost()
+}
+
+// shutsNobodyOut expects that the rules are not put in force while somebody
+// listens where sshd does and the rules let nobody get there.
+func (w *packaged) shutsNobodyOut() {
+	w.run("systemd-run", "--unit=door", "systemd-socket-activate", "--listen=22", "/bin/cat")
+	poll(w.t, 10*time.Second, "the door is there", func() bool {
+		return w.command("sh", "-c", "grep -qs ':0016 0*:0000 0A' /proc/net/tcp6").Run() == nil
+	})
+	w.write("/etc/freshet/freshet.yaml", w.settings+wallSettings)
+	poll(w.t, time.Minute, "the rules are refused", func() bool {
+		return strings.Contains(w.says("events"), "it would cut off everybody who would log in at port 22, where sshd listens")
+	})
+	if out := w.run("sh", "-c", "{ iptables-save; nft list ruleset; } | grep -- '-j FRESHET' || true"); out != "" {
+		w.t.Errorf("rules are there: %s", out)
+	}
+	w.run("systemctl", "stop", "door")
 }
 
 func (w *packaged) wallSwitches() {
