@@ -39,8 +39,13 @@ func (ro role) keyFiles() []string {
 // makeKey reads the key file at path, or makes one of mode 0600 if there is none.
 func (r *Repository) makeKey(path string) (ed25519.PrivateKey, error) {
 	key, err := readKey(path)
+	if err == nil {
+		// A run that was killed may have left its name in the page cache alone,
+		// and what is signed with it must not outlive it.
+		return key, r.Disk.SyncDir(filepath.Dir(path))
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+		return nil, err
 	}
 	_, key, err = ed25519.GenerateKey(rand.Reader)
 	if err != nil {
