@@ -152,7 +152,7 @@ func (w *packaged) shutsNobodyOut() {
 	poll(w.t, time.Minute, "the rules are refused", func() bool {
 		return strings.Contains(w.says("events"), "it would cut off everybody who would log in at port 22, where sshd listens")
 	})
-	if out := w.run("sh", "-c", "{ iptables-save; nft list ruleset; } | grep -- '-j FRESHET' || true"); out != "" {
+	if out := w.run("sh", "-c", "{ iptables-save | grep ^:FRESHET; nft list tables | grep freshet; } || true"); out != "" {
 		w.t.Errorf("rules are there: %s", out)
 	}
 	w.run("systemctl", "stop", "door")
