@@ -70,7 +70,9 @@ func superviseMain() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	s.Watchdog = watchdog / 5
+	if watchedBy(os.Environ()) {
+		s.Watchdog = watchdog / 5
+	}
 	s.Notify = func(state string) {
 		if state == "WATCHDOG=1" {
 			os.WriteFile(dir+"/run/alive", nil, 0o644)

@@ -39,6 +39,9 @@ func TestABadVersionIsTakenBackByItself(t *testing.T) {
 			case "hangs", "leaks memory", "burns its processor", "dies later":
 				times.Soak = 6 * time.Second
 			}
+			if row.how == "its supervisor crashes" {
+				times.Beat = 10 * time.Minute // what is to be done next waits for no sign of life
+			}
 			if row.how == "burns its processor" {
 				times.CPU = 300 * time.Millisecond
 				needsProcessor(t)

@@ -219,6 +219,7 @@ func (s *Supervisor) served(c *child) {
 	}
 	s.seen = nil
 	s.reconcile()
+	s.resumeTrial(now) // or plans it: the next tick may be far off
 	s.sendPending()
 	s.writeStatus()
 }

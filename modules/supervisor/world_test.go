@@ -58,11 +58,16 @@ func newWorld(t *testing.T, times supervisor.Times, env ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.watched = slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "TEST_ACCIDENT=stop supervisor") })
+	w.watched = watchedBy(env)
 	w.env = append(append(os.Environ(), "TEST_DIR="+dir, "TEST_TIMES="+string(text)), env...)
 	w.write(dir+"/freshet.yaml", "version: 1\n")
 	t.Cleanup(w.stop)
 	return w
+}
+
+// watchedBy says whether the service manager of an environment has a watchdog.
+func watchedBy(env []string) bool {
+	return slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "TEST_ACCIDENT=stop supervisor") })
 }
 
 func (w *world) write(path, text string) {
