@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/delta"
 	"github.com/freshet/freshet/publish"
 	"github.com/freshet/freshet/updater"
@@ -94,7 +95,7 @@ func (l *lab) month(ctx context.Context) (*month, error) {
 	end := &endpoint{server: own}
 	defer end.close()
 	list, images := newMonthList(), map[int][]byte{}
-	start := time.Now().Add(-monthHours * time.Hour)
+	start := time.Now().Truncate(time.Second).Add(-monthHours * time.Hour)
 	for v := 1; v <= monthHours; v++ {
 		path := filepath.Join(dir, "list")
 		img := slices.Concat(list.records...)
@@ -104,6 +105,9 @@ func (l *lab) month(ctx context.Context) (*month, error) {
 		rel := publish.Release{Name: "list", Path: path, File: "list.txt", Published: start.Add(time.Duration(v) * time.Hour)}
 		if _, err := repo.Publish(ctx, rel); err != nil {
 			return nil, fmt.Errorf("publishing hour %d: %w", v, err)
+		}
+		if err := keepHouse(ctx, repo, rel.Published, v%24 == 0); err != nil {
+			return nil, fmt.Errorf("pruning at hour %d: %w", v, err)
 		}
 		if n := monthHours - v; n == 0 || slices.Contains(monthBehind(), n) {
 			l.note("a month of hours: %d of %d published", v, monthHours)
@@ -118,6 +122,36 @@ func (l *lab) month(ctx context.Context) (*month, error) {
 		list.hour()
 	}
 	return l.monthEnd(ctx, dir, repo, end, images)
+}
+
+// keepHouse gives the metadata written last the time of its hour, by which
+// freshet-publish prune goes, and prunes as a publisher does each day.
+func keepHouse(ctx context.Context, repo *publish.Repository, hour time.Time, prune bool) error {
+	dir := filepath.Join(repo.Dir, "metadata")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		// Those of the hours before have a time of theirs, none with a fraction.
+		if info.ModTime().Nanosecond() == 0 {
+			continue
+		}
+		if err := os.Chtimes(filepath.Join(dir, e.Name()), hour, hour); err != nil {
+			return err
+		}
+	}
+	if !prune {
+		return nil
+	}
+	then := *repo
+	then.Clock = &clock.Clock{Wall: func() time.Time { return hour }}
+	_, err = then.Prune(ctx, false)
+	return err
 }
 
 func (l *lab) monthEnd(ctx context.Context, dir string, repo *publish.Repository, end *endpoint, images map[int][]byte) (*month, error) {
@@ -202,7 +236,7 @@ func (r *report) writeMonth(b *strings.Builder) {
 		t.add(fmt.Sprint(x.Versions), fmt.Sprint(x.Deltas), fmt.Sprint(x.Bytes), fmt.Sprint(x.Direct), times(x.ratio()), fmt.Sprint(x.All), fmt.Sprint(x.Requests))
 	}
 	fmt.Fprintf(b, "## A month of hours\n\nA sorted list of %d random hashes (%s at its end, %s as a full image), published %d times, an hour apart; "+
-		"%d records come and %d go each hour. The repository then holds %s, %.1f × one full image (%s of it blobs). "+
+		"%d records come and %d go each hour. Pruned once a day, the repository then holds %s, %.1f × one full image (%s of it blobs). "+
 		"Endpoints that lay behind update to the newest version; “made directly” is one delta from the version they had.\n\n%s\n",
 		monthRecords, mb(m.Size), mb(m.Full), monthHours, monthAdded, monthRemoved, mb(m.Repository), m.storage(), mb(m.Blobs), t)
 }
