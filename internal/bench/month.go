@@ -106,7 +106,7 @@ func (l *lab) month(ctx context.Context) (*month, error) {
 		if _, err := repo.Publish(ctx, rel); err != nil {
 			return nil, fmt.Errorf("publishing hour %d: %w", v, err)
 		}
-		if err := keepHouse(ctx, repo, rel.Published, v%24 == 0); err != nil {
+		if err := keepHouse(ctx, repo, rel.Published); err != nil {
 			return nil, fmt.Errorf("pruning at hour %d: %w", v, err)
 		}
 		if n := monthHours - v; n == 0 || slices.Contains(monthBehind(), n) {
@@ -125,8 +125,8 @@ func (l *lab) month(ctx context.Context) (*month, error) {
 }
 
 // keepHouse gives the metadata written last the time of its hour, by which
-// freshet-publish prune goes, and prunes as a publisher does each day.
-func keepHouse(ctx context.Context, repo *publish.Repository, hour time.Time, prune bool) error {
+// freshet-publish prune goes, and prunes as a publisher does after a release.
+func keepHouse(ctx context.Context, repo *publish.Repository, hour time.Time) error {
 	dir := filepath.Join(repo.Dir, "metadata")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -144,9 +144,6 @@ func keepHouse(ctx context.Context, repo *publish.Repository, hour time.Time, pr
 		if err := os.Chtimes(filepath.Join(dir, e.Name()), hour, hour); err != nil {
 			return err
 		}
-	}
-	if !prune {
-		return nil
 	}
 	then := *repo
 	then.Clock = &clock.Clock{Wall: func() time.Time { return hour }}
@@ -236,7 +233,7 @@ func (r *report) writeMonth(b *strings.Builder) {
 		t.add(fmt.Sprint(x.Versions), fmt.Sprint(x.Deltas), fmt.Sprint(x.Bytes), fmt.Sprint(x.Direct), times(x.ratio()), fmt.Sprint(x.All), fmt.Sprint(x.Requests))
 	}
 	fmt.Fprintf(b, "## A month of hours\n\nA sorted list of %d random hashes (%s at its end, %s as a full image), published %d times, an hour apart; "+
-		"%d records come and %d go each hour. Pruned once a day, the repository then holds %s, %.1f × one full image (%s of it blobs). "+
+		"%d records come and %d go each hour. Pruned after each, the repository then holds %s, %.1f × one full image (%s of it blobs). "+
 		"Endpoints that lay behind update to the newest version; “made directly” is one delta from the version they had.\n\n%s\n",
 		monthRecords, mb(m.Size), mb(m.Full), monthHours, monthAdded, monthRemoved, mb(m.Repository), m.storage(), mb(m.Blobs), t)
 }
