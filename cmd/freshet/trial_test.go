@@ -56,6 +56,10 @@ func confirmedThough(t *testing.T, old, next, source, clock string) {
 	h.must(filepath.Join(bin, "freshet-publish"), "init", repo, "--keys", filepath.Dir(repo)+"/keys")
 	h.start("--gate", "2s", "--soak", "1s")
 	h.until("1.0.0 serves", h.serves("1.0.0", false))
+	h.until("its first update is over", func() bool { // an update prunes what the test is putting there
+		out, _ := h.run(h.prog, "events", "--json")
+		return strings.Contains(out, "UpdateFailed")
+	})
 	h.try("1.1.0", next)
 	h.until("1.1.0 is on trial", h.serves("1.1.0", true))
 	h.write(h.clock, clock)
