@@ -276,6 +276,34 @@ func TestPowerCutAtAnyStepOfAPublisher(t *testing.T) {
 	}
 }
 
+// TestAKeyThatAKilledInitHadJustNamedIsKept kills Init before it syncs the
+// folder of the keys, has the next one end, and cuts the power.
+func TestAKeyThatAKilledInitHadJustNamedIsKept(t *testing.T) {
+	p := newPress(t)
+	p.random = p.sequence(t.Name())
+	j := jobs()["a first release"]
+	seen := 0
+	for n := 1; ; n++ {
+		killed, step := p.stop("", p.begin(j), j, n)
+		if killed == nil || strings.Contains(step, "metadata/timestamp.json") {
+			break
+		}
+		if strings.HasSuffix(step, "(syncdir keys)") {
+			seen++
+			k := p.kill(killed)
+			p.place(k)
+			if again, _ := p.stop(step+", then ", k, j, 1<<30); again != nil {
+				t.Fatal("it was stopped again")
+			}
+			p.end(k)
+		}
+		p.end(killed)
+	}
+	if seen < 10 {
+		t.Errorf("%d keys were named", seen)
+	}
+}
+
 // chance is true in a soak, and else once in k cases.
 func (p *press) chance(k int) bool { return soak || p.random.IntN(k) == 0 }
 

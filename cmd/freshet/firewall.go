@@ -71,8 +71,9 @@ func firewallCheckCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Say what others changed, and what the settings' rules would cut off",
 		Long: `Check compares the kernel with what is in force, and tries the rules of the
-settings against this session, the update sources and the name servers. It
-changes nothing, and exits with 1 if there is anything to say.`,
+settings against this session, the update sources, the name servers, and who
+will log in where sshd listens. It changes nothing, and exits with 1 if there is
+anything to say.`,
 		Example: "  freshet firewall check",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -106,8 +107,8 @@ func firewallApplyCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "apply", Short: "Put the rules of the settings in force",
 		Long: `Apply puts the rules of the settings in force, whole or not at all, unless they
-would cut off this session, an update source or a name server. With
---confirm-within they are on trial: unless freshet firewall confirm follows in
+would cut off this session, an update source, a name server, or everybody who
+would log in where sshd listens. With --confirm-within they are on trial: unless freshet firewall confirm follows in
 that time, the rules of before come back by themselves, whatever became of this
 command, of its terminal and of the agent.`,
 		Example: `  freshet firewall apply --dry-run
