@@ -2,7 +2,6 @@ package bases
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -10,20 +9,20 @@ import (
 const MaxIndex = 128 << 10
 
 // Index lists the deltas to a version that its manifest does not, and the
-// checkpoints by way of which older versions get there. An agent fetches it
-// only when the manifest's own deltas do not lead from what it has:
+// checkpoints by way of which older versions get there. Each seventh checkpoint
+// is a milestone. An agent fetches an index only when the manifest's own deltas
+// do not lead from what it has:
 //
-//	version ─────────────────────────────► newest     Manifest, Index.Deltas
-//	checkpoint ──► newest checkpoint ────► newest     Index.Checkpoints
-//	version ──► checkpoint above it ──► …             FarIndex.Deltas
+//	version ──────────────────────────────────────► newest   Manifest, Index.Deltas
+//	version ──► checkpoint above it ──────────────► newest   FarIndex.Deltas, Index.Deltas
+//	version ──► checkpoint ──► milestone above it ► newest   …, FarIndex.On, Index.Deltas
 type Index struct {
-	Type        string        `json:"type"` // "index"
-	Name        string        `json:"name"`
-	Version     int64         `json:"version"`              // the manifest's
-	Deltas      []Delta       `json:"deltas,omitempty"`     // to it, newest first, but those in the manifest
-	Checkpoint  *IndexVersion `json:"checkpoint,omitempty"` // the newest one
-	Checkpoints []Checkpoint  `json:"checkpoints,omitempty"`
-	Images      *Blob         `json:"images,omitempty"` // for the publisher: what the next deltas are made from
+	Type        string       `json:"type"` // "index"
+	Name        string       `json:"name"`
+	Version     int64        `json:"version"`          // the manifest's
+	Deltas      []Delta      `json:"deltas,omitempty"` // to it, newest first, but those in the manifest
+	Checkpoints []Checkpoint `json:"checkpoints,omitempty"`
+	Images      *Blob        `json:"images,omitempty"` // for the publisher: what the next deltas are made from
 }
 
 // IndexVersion is a version and its image, as deltas lead to it.
@@ -35,18 +34,25 @@ type IndexVersion struct {
 
 // Checkpoint is a version by way of which older ones reach the newest.
 type Checkpoint struct {
-	Version int64 `json:"version"`
-	Delta   *Blob `json:"delta,omitempty"` // to the newest checkpoint; nil: none is worth having
-	Far     *Blob `json:"far,omitempty"`   // a [FarIndex]; nil: no delta leads to it
+	Version   int64 `json:"version"`
+	Milestone bool  `json:"milestone,omitempty"`
+	Far       *Blob `json:"far,omitempty"` // a [FarIndex]; nil: no delta leads to it
 }
 
 // FarIndex lists the deltas to one checkpoint from the versions before it. It
-// is written once, with the checkpoint.
+// is written with the checkpoint, and once more when a milestone follows.
 type FarIndex struct {
 	Type string `json:"type"` // "far-index"
 	Name string `json:"name"`
 	IndexVersion
+	On     *On     `json:"on,omitempty"`
 	Deltas []Delta `json:"deltas"` // newest first
+}
+
+// On is the delta from a checkpoint to the milestone above it.
+type On struct {
+	IndexVersion
+	Delta Blob `json:"delta"`
 }
 
 // ParseIndex reads the delta index of a version of the base called name. The
@@ -103,31 +109,13 @@ func (x *Index) check(name string, version int64) error {
 			return fmt.Errorf("checkpoint %d is out of order", c.Version)
 		}
 		last = c.Version
-		if c.Delta != nil && c.Delta.Size <= 0 {
-			return fmt.Errorf("delta from checkpoint %d of %d bytes", c.Version, c.Delta.Size)
-		}
 		if c.Far != nil {
 			if err := c.Far.checkIndex(); err != nil {
 				return fmt.Errorf("far index of checkpoint %d: %w", c.Version, err)
 			}
 		}
 	}
-	return x.checkNewest(last)
-}
-
-// checkNewest says what is senseless about the newest checkpoint, given the
-// last one of the list.
-func (x *Index) checkNewest(last int64) error {
-	if (x.Checkpoint == nil) != (len(x.Checkpoints) == 0) {
-		return errors.New("the newest checkpoint and the list of them stand or lack together")
-	}
-	if x.Checkpoint == nil {
-		return nil
-	}
-	if x.Checkpoint.Version != last || x.Checkpoints[len(x.Checkpoints)-1].Delta != nil {
-		return fmt.Errorf("the newest checkpoint is %d, the last one of the list %d", x.Checkpoint.Version, last)
-	}
-	return x.Checkpoint.check()
+	return nil
 }
 
 func (x *FarIndex) check(name string, checkpoint int64) error {
@@ -136,6 +124,14 @@ func (x *FarIndex) check(name string, checkpoint int64) error {
 	}
 	if err := x.IndexVersion.check(); err != nil {
 		return err
+	}
+	if x.On != nil {
+		if err := x.On.check(); err != nil {
+			return err
+		}
+		if x.On.Version <= x.Version || x.On.Delta.Size <= 0 {
+			return fmt.Errorf("delta on to version %d of %d bytes", x.On.Version, x.On.Delta.Size)
+		}
 	}
 	return checkDeltas(x.Deltas, x.Version)
 }

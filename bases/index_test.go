@@ -11,13 +11,13 @@ import (
 
 const goodIndex = `{"type":"index","name":"list","version":50,
 "deltas":[{"from":45,"size":5,"sha256":"` + zeros + `"},{"from":44,"size":6,"sha256":"` + zeros + `"}],
-"checkpoint":{"version":49,"size":70,"sha256":"` + zeros + `"},
-"checkpoints":[{"version":1,"delta":{"size":9,"sha256":"` + zeros + `"}},
-{"version":25,"delta":{"size":8,"sha256":"` + zeros + `"},"far":{"size":400,"sha256":"` + zeros + `"}},
+"checkpoints":[{"version":1},
+{"version":25,"milestone":true,"far":{"size":400,"sha256":"` + zeros + `"}},
 {"version":49,"far":{"size":401,"sha256":"` + zeros + `"}}],
 "images":{"size":300,"sha256":"` + zeros + `"},"later":"field"}`
 
 const goodFar = `{"type":"far-index","name":"list","version":25,"size":70,"sha256":"` + zeros + `",
+"on":{"version":49,"size":71,"sha256":"` + zeros + `","delta":{"size":9,"sha256":"` + zeros + `"}},
 "deltas":[{"from":24,"size":5,"sha256":"` + zeros + `"},{"from":22,"size":6,"sha256":"` + zeros + `"}],"later":"field"}`
 
 func parseIndex(text string) error {
@@ -45,14 +45,9 @@ func TestAnIndexIsReadAndWhatIsSenselessRefused(t *testing.T) {
 		{"deltas that ascend", goodIndex, parseIndex, `"from":44`, `"from":46`},
 		{"an empty delta", goodIndex, parseIndex, `"size":5`, `"size":0`},
 		{"a short hash", goodIndex, parseIndex, `"size":5,"sha256":"0`, `"size":5,"sha256":"`},
-		{"no newest checkpoint", goodIndex, parseIndex, `"checkpoint":{`, `"before":{`},
-		{"another newest checkpoint than the last of the list", goodIndex, parseIndex, `"checkpoint":{"version":49`, `"checkpoint":{"version":25`},
-		{"a newest checkpoint with an empty image", goodIndex, parseIndex, `"size":70`, `"size":0`},
-		{"one checkpoint twice", goodIndex, parseIndex, `{"version":1,`, `{"version":25,`},
-		{"a checkpoint below 1", goodIndex, parseIndex, `{"version":1,`, `{"version":0,`},
+		{"one checkpoint twice", goodIndex, parseIndex, `{"version":1}`, `{"version":25}`},
+		{"a checkpoint below 1", goodIndex, parseIndex, `{"version":1}`, `{"version":0}`},
 		{"a checkpoint above the version", goodIndex, parseIndex, `"version":49`, `"version":59`},
-		{"a delta from the newest checkpoint to itself", goodIndex, parseIndex, `{"version":49,"far"`, `{"version":49,"delta":{"size":1,"sha256":"` + zeros + `"},"far"`},
-		{"an empty delta from a checkpoint", goodIndex, parseIndex, `"size":8`, `"size":0`},
 		{"an empty far index", goodIndex, parseIndex, `"size":400`, `"size":0`},
 		{"a far index above the bound", goodIndex, parseIndex, `"size":400`, `"size":131073`},
 		{"a list of images above the bound", goodIndex, parseIndex, `"size":300`, `"size":131073`},
@@ -66,6 +61,9 @@ func TestAnIndexIsReadAndWhatIsSenselessRefused(t *testing.T) {
 		{"a far index with an empty image", goodFar, parseFar, `"size":70`, `"size":0`},
 		{"a far delta from above the checkpoint", goodFar, parseFar, `"from":24`, `"from":26`},
 		{"two far deltas from one version", goodFar, parseFar, `"from":22`, `"from":24`},
+		{"a way on to the checkpoint itself", goodFar, parseFar, `"version":49`, `"version":25`},
+		{"a way on to an empty image", goodFar, parseFar, `"size":71`, `"size":0`},
+		{"an empty delta on", goodFar, parseFar, `"delta":{"size":9`, `"delta":{"size":0`},
 		{"an empty far delta", goodFar, parseFar, `"size":6`, `"size":0`},
 		{"a far index above the bound", goodFar, parseFar, `"later":"field"`, `"later":"` + strings.Repeat("x", bases.MaxIndex) + `"`},
 	}

@@ -75,19 +75,46 @@ type Checks struct {
 // "bases" at bases/NAME.json. Unknown fields are ignored, so that later
 // publishers may add some; Agent guards what an agent must understand.
 type Manifest struct {
-	Type      string     `json:"type"` // "base"
-	Name      string     `json:"name"`
-	Version   int64      `json:"version"`   // 1 and up, never reused
-	Published time.Time  `json:"published"` // UTC, whole seconds
-	Image     Image      `json:"image"`
-	Full      Blob       `json:"full"`             // a delta from the empty image
-	Deltas    []Delta    `json:"deltas,omitempty"` // from the newest few versions
-	Index     *Blob      `json:"index,omitempty"`  // an [Index]; for agents further behind
-	Records   int64      `json:"records"`          // see CountRecords
-	Stale     Thresholds `json:"stale"`
-	Checks    Checks     `json:"checks,omitzero"`
-	Agent     string     `json:"agent,omitempty"` // least agent version
-	Notes     string     `json:"notes,omitempty"`
+	Type      string    `json:"type"` // "base"
+	Name      string    `json:"name"`
+	Version   int64     `json:"version"`   // 1 and up, never reused
+	Published time.Time `json:"published"` // UTC, whole seconds
+	Image     Image     `json:"image"`
+	Full      Blob      `json:"full"` // a delta from the empty image
+
+	// Start is the version that Full leads to, if it is not this one: one of
+	// Deltas leads on from there.
+	Start *IndexVersion `json:"start,omitempty"`
+
+	Deltas  []Delta    `json:"deltas,omitempty"` // from the newest few versions and Start, newest first
+	Index   *Blob      `json:"index,omitempty"`  // an [Index]; for agents further behind
+	Records int64      `json:"records"`          // see CountRecords
+	Stale   Thresholds `json:"stale"`
+	Checks  Checks     `json:"checks,omitzero"`
+	Agent   string     `json:"agent,omitempty"` // least agent version
+	Notes   string     `json:"notes,omitempty"`
+}
+
+// FromStart is the delta that leads on from Start; nil if Full leads to the
+// version itself.
+func (m *Manifest) FromStart() *Delta {
+	if m.Start == nil {
+		return nil
+	}
+	for _, d := range m.Deltas {
+		if d.From == m.Start.Version {
+			return &d
+		}
+	}
+	return nil
+}
+
+// Whole is how many bytes lead to the version from nothing.
+func (m *Manifest) Whole() int64 {
+	if d := m.FromStart(); d != nil {
+		return m.Full.Size + d.Size
+	}
+	return m.Full.Size
 }
 
 // TargetPath is the name of a base's manifest in the TUF metadata.
@@ -176,6 +203,14 @@ func (m *Manifest) Check() error {
 	for _, d := range m.Deltas {
 		if d.Size <= 0 || d.From < 1 || d.From >= m.Version {
 			return fmt.Errorf("delta from version %d of %d bytes", d.From, d.Size)
+		}
+	}
+	if m.Start != nil {
+		if err := m.Start.check(); err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+		if m.FromStart() == nil {
+			return fmt.Errorf("the full image is that of version %d, from which no delta leads on", m.Start.Version)
 		}
 	}
 	if m.Index != nil && m.Index.Size <= 0 {

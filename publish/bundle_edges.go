@@ -7,8 +7,8 @@ import (
 )
 
 // bundleBlobs lists what a bundle holds of a base. From any version (from 0)
-// that is the full image, the deltas to the newest version and checkpoint, and
-// those to older checkpoints as far as they are no larger together than the
+// that is the full image, the deltas to the newest version, and those to
+// checkpoints as far as they are no larger together than the
 // full image. From a given version it is what leads from there and later; the
 // full image only where it is no larger than that, since agents may prefer it.
 func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, error) {
@@ -24,17 +24,12 @@ func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, e
 		way.deltas(m.Version, m.Deltas)
 		return way.done(m)
 	}
-	h, x, err := r.history(m)
+	h, _, err := r.history(m)
 	if err != nil {
 		return nil, err
 	}
 	way.blobs = append(way.blobs, *m.Index)
 	way.deltas(m.Version, h.deltas)
-	for _, c := range h.checkpoints {
-		if c.Delta != nil && x.Checkpoint != nil {
-			way.deltas(x.Checkpoint.Version, []bases.Delta{{From: c.Version, Blob: *c.Delta}})
-		}
-	}
 	for _, c := range slices.Backward(h.checkpoints) {
 		if c.Far == nil || c.Version <= from {
 			continue
@@ -75,6 +70,9 @@ func (w *wayOut) deltas(to int64, deltas []bases.Delta) {
 func (w *wayOut) far(c bases.Checkpoint, x *bases.FarIndex) {
 	if w.from == 0 {
 		size := c.Far.Size
+		if x.On != nil {
+			size += x.On.Delta.Size
+		}
 		for _, d := range x.Deltas {
 			size += d.Size
 		}
@@ -85,6 +83,9 @@ func (w *wayOut) far(c bases.Checkpoint, x *bases.FarIndex) {
 		w.room -= size
 	}
 	w.blobs = append(w.blobs, *c.Far)
+	if x.On != nil {
+		w.deltas(x.On.Version, []bases.Delta{{From: c.Version, Blob: x.On.Delta}})
+	}
 	w.deltas(c.Version, x.Deltas)
 }
 
@@ -98,8 +99,12 @@ func (w *wayOut) done(m *bases.Manifest) ([]bases.Blob, error) {
 	for _, b := range w.blobs {
 		size += b.Size
 	}
-	if m.Full.Size <= size {
-		return append(w.blobs, m.Full), nil
+	if m.Whole() <= size {
+		w.blobs = append(w.blobs, m.Full)
+		if d := m.FromStart(); d != nil && !slices.Contains(w.blobs, d.Blob) {
+			w.blobs = append(w.blobs, d.Blob)
+		}
+		return w.blobs, nil
 	}
 	if w.reached[w.from] {
 		return w.blobs, nil

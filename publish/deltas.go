@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +19,10 @@ const parallel = 2
 // every matcher: the suffix matcher takes some 0.5 s of CPU a megabyte.
 const thorough = 2 << 20
 
+// apart is the part of a full image that the delta on from it may have: one that
+// has nothing fetches both.
+const apart = 8
+
 // release is one version in the making.
 type release struct {
 	repo    *Repository
@@ -27,6 +30,7 @@ type release struct {
 	image   []byte
 	version image
 	images  *builder // of the versions before it
+	most    int64    // bytes that a delta must stay below
 
 	mu       sync.Mutex // guards the fields below
 	made     map[bases.Hash]*bases.Blob
@@ -36,11 +40,10 @@ type release struct {
 
 // deltas makes the deltas from the given versions, in their order. Versions
 // with the same image share one, and what was already made to the same image is
-// used again. A delta no smaller than the full image is left out, and so is,
+// used again. A delta no smaller than the most it may have is left out, and so is,
 // with a warning, one whose old image is lost.
 func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, error) {
 	r.made = r.known()
-	r.images = &builder{repo: r.repo, list: r.history.images}
 	var todo []image
 	for _, v := range from {
 		if _, ok := r.made[v.SHA256]; !ok {
@@ -50,7 +53,7 @@ func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, erro
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	for i, v := range slices.Backward(todo) {
+	for i, v := range todo {
 		g.Go(func() error {
 			b, err := r.delta(gctx, v, i < inManifest)
 			r.finish(v, b, len(todo))
@@ -73,21 +76,13 @@ func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, erro
 // by the hash of the image they lead from.
 func (r *release) known() map[bases.Hash]*bases.Blob {
 	made := map[bases.Hash]*bases.Blob{}
-	add := func(from, to int64, b bases.Blob) {
-		old, ok1 := find(r.history.images, from)
-		img, ok2 := find(r.history.images, to)
-		if ok1 && ok2 && img.SHA256 == r.version.SHA256 && r.repo.checkBlob(b) == nil {
-			made[old.SHA256] = &b
-		}
+	n := len(r.history.images)
+	if n == 0 || r.history.images[n-1].SHA256 != r.version.SHA256 {
+		return made
 	}
-	if n := len(r.history.images); n > 0 {
-		for _, d := range r.history.deltas {
-			add(d.From, r.history.images[n-1].Version, d.Blob)
-		}
-	}
-	for _, c := range r.history.checkpoints {
-		if c.Delta != nil {
-			add(c.Version, r.history.newestCheckpoint(), *c.Delta)
+	for _, d := range r.history.deltas {
+		if old, ok := find(r.history.images, d.From); ok && r.repo.checkBlob(d.Blob) == nil {
+			made[old.SHA256] = &d.Blob
 		}
 	}
 	return made
@@ -104,19 +99,62 @@ func (r *release) delta(ctx context.Context, v image, near bool) (*bases.Blob, e
 		r.warn("no delta from version %d: its image is lost: %v", v.Version, err)
 		return nil, nil
 	}
-	var opt delta.Options
-	if !near && len(r.image) > thorough {
-		opt.Matchers = []delta.Matcher{delta.Hash{}}
-	}
-	patch, err := makeDelta(ctx, old, r.image, opt)
+	patch, err := makeDelta(ctx, old, r.image, r.options(near))
 	if err != nil {
 		return nil, fmt.Errorf("delta from version %d: %w", v.Version, err)
 	}
-	if int64(len(patch)) >= r.version.Full.Size {
+	if int64(len(patch)) >= r.most {
 		return nil, nil
 	}
 	b, err := r.repo.putBlob(patch)
 	return &b, err
+}
+
+// back makes and stores the delta from the new version to s, the start until
+// now, by which s is kept from now on. It gives s as it was where that is no
+// gain, and where its image is lost.
+func (r *release) back(ctx context.Context, s image) (image, error) {
+	if s.SHA256 == r.version.SHA256 {
+		return s, nil // the one full image serves both
+	}
+	r.repo.report("making the delta back to version %d", s.Version)
+	img, err := r.images.build(ctx, s)
+	if ctx.Err() != nil {
+		return s, ctx.Err()
+	}
+	if err != nil {
+		return s, nil // deltas has warned of it
+	}
+	patch, err := makeDelta(ctx, r.image, img, r.options(false))
+	if err != nil {
+		return s, fmt.Errorf("delta back to version %d: %w", s.Version, err)
+	}
+	if int64(len(patch)) >= s.Full.Size {
+		return s, nil
+	}
+	s.Base = r.version.Version
+	s.Full, err = r.repo.putBlob(patch)
+	return s, err
+}
+
+// options are those to make a delta with.
+func (r *release) options(near bool) (opt delta.Options) {
+	if !near && len(r.image) > thorough {
+		opt.Matchers = []delta.Matcher{delta.Hash{}}
+	}
+	return opt
+}
+
+// leadOn stores the far index of a checkpoint anew, with the delta on to the
+// milestone that follows it.
+func (r *release) leadOn(name string, c bases.Checkpoint, on bases.On) (*bases.Blob, error) {
+	x, err := r.repo.far(name, c)
+	if err != nil {
+		r.warn("no way on from checkpoint %d: %v", c.Version, err)
+		return c.Far, nil
+	}
+	x.On = &on
+	return r.repo.putFar(x)
 }
 
 func (r *release) finish(v image, b *bases.Blob, total int) {

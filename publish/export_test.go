@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -30,16 +31,34 @@ func Planned(times []time.Time) []Plan {
 		v := image{IndexVersion: bases.IndexVersion{Version: int64(i + 1), Size: 12345678, SHA256: sum("image", i)}, Full: blob(1234567, "full", i)}
 		cp := h.checkpoint(before, at)
 		var made []bases.Delta
-		for _, from := range h.sources(cp) {
+		for _, from := range h.sources() {
 			made = append(made, bases.Delta{From: from.Version, Blob: blob(12345, "delta", int(from.Version), i)})
 		}
-		var name *bases.Blob
-		if x := h.farIndex("list", v, made); cp && x != nil {
-			far[v.Version] = *x
-			b := bases.Blob{Size: int64(len(text(x))), SHA256: sha256.Sum256(text(x))}
-			name = &b
+		name := func(x bases.FarIndex) *bases.Blob {
+			far[x.Version] = x
+			return &bases.Blob{Size: int64(len(text(x))), SHA256: sha256.Sum256(text(x))}
 		}
-		h, before = h.next(v, cp, made, name), at
+		cps, start := h.checkpoints, slices.IndexFunc(h.images, func(v image) bool { return v.Base == 0 })
+		if cp {
+			var b *bases.Blob
+			if x := h.farIndex("list", v, made); x != nil {
+				b = name(*x)
+			}
+			cps = h.become(v, b, made, func(c bases.Checkpoint, on bases.On) *bases.Blob {
+				x := far[c.Version]
+				x.On = &on
+				return name(x)
+			})
+		}
+		if cp && start >= 0 {
+			h.images = slices.Clone(h.images)
+			h.images[start].Full, h.images[start].Base = blob(1234, "back", i), v.Version
+		}
+		if !cp {
+			d, _ := leads(made, h.images[start].Version)
+			v.Full, v.Base = d.Blob, d.From
+		}
+		h, before = h.next(v, cps, made), at
 		x := h.index("list", blob(12345, "images", i))
 		p := Plan{Manifest: h.nearest(), Index: *x, Bytes: len(text(x))}
 		for _, v := range h.images {

@@ -9,15 +9,16 @@ import (
 
 const (
 	lastVersions    = 24 // from as many versions before it a delta leads to a new version
-	lastCheckpoints = 30 // and, if it is a checkpoint, from as many checkpoints
-	inManifest      = 4  // as many deltas stand in the manifest itself
+	lastCheckpoints = 30 // as many checkpoints stay beside a new one
+	milestone       = 7  // each so manieth checkpoint
+	inManifest      = 3  // as many deltas stand in the manifest itself, and that from its start
 )
 
 // history is what a publisher knows of a base: the images that it makes the
-// next deltas from, and the deltas to the newest version and to the newest
-// checkpoint. The zero history has no version.
+// next deltas from, and the deltas to the newest version. The zero history has
+// no version.
 type history struct {
-	images      []image       // ascending; the last one is the newest version's, with its full image
+	images      []image       // ascending; the last one is the newest version's
 	deltas      []bases.Delta // to the newest version, newest first, those in the manifest too
 	checkpoints []bases.Checkpoint
 }
@@ -54,15 +55,42 @@ func (h history) kept() []bases.Checkpoint {
 	return h.checkpoints[max(0, len(h.checkpoints)-lastCheckpoints):]
 }
 
-// sources gives the versions from which deltas lead to the next one, newest first.
-func (h history) sources(checkpoint bool) []image {
-	from := slices.Clone(h.last())
-	if checkpoint {
-		for _, c := range h.kept() {
-			if v, ok := find(h.images, c.Version); ok && !slices.Contains(from, v) {
-				from = append(from, v)
-			}
+// current gives the checkpoints since the last milestone.
+func (h history) current() []bases.Checkpoint {
+	i := len(h.checkpoints)
+	for i > 0 && !h.checkpoints[i-1].Milestone {
+		i--
+	}
+	return h.checkpoints[i:]
+}
+
+// start is the newest version that is kept whole, if there is one.
+func (h history) start() (image, bool) {
+	for _, v := range slices.Backward(h.images) {
+		if v.Base == 0 {
+			return v, true
 		}
+	}
+	return image{}, false
+}
+
+// sources gives the versions from which deltas lead to the next one, newest
+// first: the last ones, the checkpoints since the last milestone, and the
+// milestones.
+func (h history) sources() []image {
+	from := slices.Clone(h.last())
+	add := func(c bases.Checkpoint) {
+		if v, ok := find(h.images, c.Version); ok && !slices.Contains(from, v) {
+			from = append(from, v)
+		}
+	}
+	for _, c := range h.checkpoints {
+		if c.Milestone {
+			add(c)
+		}
+	}
+	for _, c := range h.current() {
+		add(c)
 	}
 	slices.SortFunc(from, func(a, b image) int { return int(b.Version - a.Version) })
 	return from
@@ -88,75 +116,83 @@ func (h history) between(made []bases.Delta) []bases.Delta {
 	return near
 }
 
-// next is h with a new version and the deltas made to it, newest first. For a
-// checkpoint far is its far index, if it has one. It drops what no agent needs
-// any more and no delta is made from.
-func (h history) next(v image, checkpoint bool, made []bases.Delta, far *bases.Blob) history {
-	n := history{deltas: h.between(made), checkpoints: h.checkpoints}
-	if checkpoint {
-		n.checkpoints = nil
-		for _, c := range h.kept() {
-			c.Delta = nil
-			for _, d := range made {
-				if d.From == c.Version {
-					c.Delta = &d.Blob
-				}
+// become gives the checkpoints with v as a new one. If that is a milestone,
+// lead is asked for the far index of each checkpoint since the last one, which
+// now names the delta on to v.
+func (h history) become(v image, far *bases.Blob, made []bases.Delta, lead func(bases.Checkpoint, bases.On) *bases.Blob) []bases.Checkpoint {
+	current := h.current()
+	all := slices.Clone(h.kept())
+	c := bases.Checkpoint{Version: v.Version, Far: far, Milestone: len(current) >= milestone-1}
+	if c.Milestone {
+		first := current[0].Version
+		for i, old := range all {
+			if d, ok := leads(made, old.Version); ok && old.Version >= first && old.Far != nil {
+				all[i].Far = lead(old, bases.On{IndexVersion: v.IndexVersion, Delta: d.Blob})
 			}
-			n.checkpoints = append(n.checkpoints, c)
 		}
-		n.checkpoints = append(n.checkpoints, bases.Checkpoint{Version: v.Version, Far: far})
 	}
-	n.images = append(h.stay(n.checkpoints), v)
+	return append(all, c)
+}
+
+// leads finds the delta from a version.
+func leads(deltas []bases.Delta, from int64) (bases.Delta, bool) {
+	i := slices.IndexFunc(deltas, func(d bases.Delta) bool { return d.From == from })
+	if i < 0 {
+		return bases.Delta{}, false
+	}
+	return deltas[i], true
+}
+
+// next is h with a new version, the deltas made to it, newest first, and the
+// checkpoints that it then has. What no agent needs any more and no delta is made
+// from it drops.
+func (h history) next(v image, checkpoints []bases.Checkpoint, made []bases.Delta) history {
+	n := history{images: append(slices.Clone(h.images), v), deltas: made, checkpoints: checkpoints}
+	need := map[int64]bool{}
+	keep := func(v image) {
+		for _, step := range chain(n.images, v) {
+			need[step.Version] = true
+		}
+	}
+	for _, c := range checkpoints {
+		if v, ok := find(n.images, c.Version); ok {
+			keep(v)
+		}
+	}
+	for _, v := range slices.Concat(h.last(), []image{v}) {
+		keep(v)
+	}
+	n.images = slices.DeleteFunc(n.images, func(v image) bool { return !need[v.Version] })
 	return n
 }
 
-// stay gives the images that stay beside a new version: the last ones, those of
-// the checkpoints, and what these are built from.
-func (h history) stay(checkpoints []bases.Checkpoint) []image {
-	if len(h.images) == 0 {
-		return nil
-	}
-	all := slices.Clone(h.images)
-	newest := len(all) - 1
-	all[newest] = h.supersede(all[newest])
-	need := map[int64]bool{}
-	for _, c := range checkpoints {
-		need[c.Version] = true
-	}
-	first := h.last()[0].Version
-	var kept []image
-	for _, v := range slices.Backward(all) {
-		if v.Version >= first || need[v.Version] {
-			need[v.Base] = true
-			kept = append(kept, v)
-		}
-	}
-	slices.Reverse(kept)
-	return kept
-}
-
-// nearest gives those deltas that the newest version's manifest carries.
+// nearest gives those deltas that the newest version's manifest carries: from
+// the few versions before it, and from its start.
 func (h history) nearest() []bases.Delta {
 	oldest := int64(0)
 	if i := len(h.images) - 1 - inManifest; i >= 0 {
 		oldest = h.images[i].Version
 	}
-	i := 0
-	for i < len(h.deltas) && h.deltas[i].From >= oldest {
-		i++
+	start, _ := h.start()
+	var near []bases.Delta
+	for _, d := range h.deltas {
+		if d.From >= oldest || d.From == start.Version {
+			near = append(near, d)
+		}
 	}
-	return h.deltas[:i]
+	return near
 }
 
 // index is the delta index of the newest version.
 func (h history) index(name string, list bases.Blob) *bases.Index {
-	newest := h.images[len(h.images)-1]
+	near := h.nearest()
 	x := &bases.Index{
-		Type: "index", Name: name, Version: newest.Version, Deltas: h.deltas[len(h.nearest()):],
-		Checkpoints: h.checkpoints, Images: &list,
+		Type: "index", Name: name, Version: h.images[len(h.images)-1].Version, Checkpoints: h.checkpoints, Images: &list,
 	}
-	if v, ok := find(h.images, h.newestCheckpoint()); ok {
-		x.Checkpoint = &v.IndexVersion
+	for _, d := range h.deltas {
+		if !slices.Contains(near, d) {
+			x.Deltas = append(x.Deltas, d)
+		}
 	}
 	return x
 }
@@ -173,9 +209,18 @@ func (h history) farIndex(name string, v image, made []bases.Delta) *bases.FarIn
 
 // began is the history of a base of which only the manifest is known.
 func began(m *bases.Manifest) history {
-	return history{images: []image{imageOf(m)}, checkpoints: []bases.Checkpoint{{Version: m.Version}}}
+	h := history{images: []image{imageOf(m)}, deltas: m.Deltas, checkpoints: []bases.Checkpoint{{Version: m.Version}}}
+	if m.Start != nil {
+		h.images = []image{{IndexVersion: *m.Start, Full: m.Full}, h.images[0]}
+	}
+	return h
 }
 
+// imageOf is the version of m as it is kept.
 func imageOf(m *bases.Manifest) image {
-	return image{IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256}, Full: m.Full}
+	v := image{IndexVersion: bases.IndexVersion{Version: m.Version, Size: m.Image.Size, SHA256: m.Image.SHA256}, Full: m.Full}
+	if d := m.FromStart(); d != nil {
+		v.Full, v.Base = d.Blob, d.From
+	}
+	return v
 }

@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -21,13 +22,11 @@ func hops(p publish.Plan) map[int64]int {
 	}
 	add(newest, p.Manifest)
 	add(newest, p.Index.Deltas)
-	for _, c := range p.Index.Checkpoints {
-		if c.Delta != nil {
-			edges = append(edges, edge{c.Version, p.Index.Checkpoint.Version})
-		}
-	}
 	for _, x := range p.Far {
 		add(x.Version, x.Deltas)
+		if x.On != nil {
+			edges = append(edges, edge{x.Version, x.On.Version})
+		}
 	}
 	dist := map[int64]int{newest: 0}
 	for range 4 {
@@ -106,32 +105,49 @@ func checkSizes(t *testing.T, plans []publish.Plan) {
 	}
 }
 
-func TestAFarIndexIsNeverWrittenAgain(t *testing.T) {
+// TestAFarIndexIsWrittenAgainOnce: with the checkpoint, and with the milestone
+// that follows it.
+func TestAFarIndexIsWrittenAgainOnce(t *testing.T) {
 	t.Parallel()
 	var times []time.Time
-	for i := range 200 {
+	for i := range 450 {
 		times = append(times, time.Date(2026, 3, 1, i, 30, 0, 0, time.UTC))
 	}
-	seen := map[int64]bases.Blob{}
+	seen := map[int64][]bases.Blob{}
 	for _, p := range publish.Planned(times) {
+		next := 0
 		for _, c := range p.Index.Checkpoints {
 			if c.Far == nil {
 				continue
 			}
-			if old, ok := seen[c.Version]; ok && old != *c.Far {
-				t.Fatalf("version %d names another far index of checkpoint %d", p.Index.Version, c.Version)
+			if !slices.Contains(seen[c.Version], *c.Far) {
+				seen[c.Version] = append(seen[c.Version], *c.Far)
+				next++
 			}
-			seen[c.Version] = *c.Far
+		}
+		if next > 7 {
+			t.Errorf("version %d stores %d far indexes", p.Index.Version, next)
 		}
 	}
-	if len(seen) < 8 {
-		t.Errorf("%d far indexes in 8 days", len(seen))
+	once, twice := 0, 0
+	for v, list := range seen {
+		switch len(list) {
+		case 1:
+			once++
+		case 2:
+			twice++
+		default:
+			t.Errorf("the far index of checkpoint %d was written %d times", v, len(list))
+		}
+	}
+	if twice < 10 || once < 3 {
+		t.Errorf("%d far indexes were written once, %d twice", once, twice)
 	}
 }
 
-// TestHistoryKeepsFewFullImages counts what the images of 1,000 hourly versions
-// are built from: beside the newest, full images are those of a few checkpoints.
-func TestHistoryKeepsFewFullImages(t *testing.T) {
+// TestHistoryKeepsOneFullImage counts what the images of 1,000 versions are built
+// from: one is kept whole, the others lead from it, back or on.
+func TestHistoryKeepsOneFullImage(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 3, 1, 0, 30, 0, 0, time.UTC)
 	for _, every := range []time.Duration{time.Hour, 20 * time.Minute, 24 * time.Hour} {
@@ -148,12 +164,15 @@ func TestHistoryKeepsFewFullImages(t *testing.T) {
 				if blobs == 1 {
 					full++
 				}
-				if blobs > 9 {
+				if blobs > 33 {
 					t.Errorf("every %v, version %d: an image is built from %d blobs", every, i+1, blobs)
 				}
 			}
-			if full > 6 {
+			if full != 1 {
 				t.Errorf("every %v, version %d: %d full images are kept", every, i+1, full)
+			}
+			if n := len(p.Images); n > 25+31 {
+				t.Errorf("every %v, version %d: %d images are kept", every, i+1, n)
 			}
 		}
 	}

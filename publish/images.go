@@ -9,16 +9,18 @@ import (
 	"github.com/freshet/freshet/bases"
 )
 
-// A publisher needs the images of the last 24 versions and of the last
-// checkpoints to make deltas from. It keeps few of them whole:
+// A publisher needs the images of the last 24 versions and of the checkpoints to
+// make deltas from. It keeps one of them whole, the start, which endpoints fetch
+// that have nothing. The versions after it are the deltas from it, which were
+// made for endpoints anyway; those before it are built from it backward:
 //
-//	full ──► checkpoint ──► checkpoint ── … 7 at most … ──► checkpoint    full ──► …
-//	              └► version  └► version, version, …
+//	                  full
+//	                    │
+//	checkpoint ◄── checkpoint ◄── start ──► version, version, … newest
+//	    └──► version    └──► version
 //
-// The newest version has its full image, which endpoints fetch. Once it is
-// superseded, it is the delta from the checkpoint before it that is kept, which
-// was made for endpoints anyway; so 720 versions take the room of a few.
-const longestChain = 7
+// A new version whose delta from the start is worth having is kept as that. Any
+// other is the next start, and the one before it becomes the delta back to it.
 
 // image is a version that can be built from what the repository keeps.
 type image struct {
@@ -28,12 +30,12 @@ type image struct {
 }
 
 // chain lists what v is built from, v first, its full image last. It is nil if
-// a version is missing or the chain longer than any that is made.
+// a version is missing or built from itself.
 func chain(list []image, v image) []image {
 	way := []image{v}
 	for v.Base != 0 {
 		base, ok := find(list, v.Base)
-		if !ok || base.Version >= v.Version || len(way) > longestChain+1 {
+		if !ok || len(way) > len(list) {
 			return nil
 		}
 		v = base
@@ -42,33 +44,9 @@ func chain(list []image, v image) []image {
 	return way
 }
 
-// supersede returns v, the newest version until now, as it is kept from now on.
-func (h history) supersede(v image) image {
-	for _, c := range slices.Backward(h.checkpoints) {
-		if c.Version >= v.Version {
-			continue
-		}
-		base, ok := find(h.images, c.Version)
-		if !ok {
-			return v
-		}
-		way := chain(h.images, base)
-		if way == nil || v.Version == h.newestCheckpoint() && len(way) > longestChain {
-			return v
-		}
-		for _, d := range h.deltas {
-			if d.From == base.Version {
-				v.Full, v.Base = d.Blob, base.Version
-			}
-		}
-		return v
-	}
-	return v
-}
-
 // A builder makes the images of a list from what is kept. It holds on to the
-// last one that others are built from: asked from the oldest version to the
-// newest it applies one delta an image.
+// last one that others are built from: asked from the newest version to the
+// oldest it applies one delta an image.
 type builder struct {
 	repo *Repository
 	list []image

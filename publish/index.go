@@ -20,33 +20,43 @@ func (r *Repository) history(m *bases.Manifest) (history, *bases.Index, error) {
 	if m == nil {
 		return history{}, nil, nil
 	}
-	if m.Index == nil {
-		return history{}, nil, fmt.Errorf("version %d of base %s names no delta index", m.Version, m.Name)
-	}
-	data, err := r.readBlob(*m.Index, bases.MaxIndex)
-	if err != nil {
-		return history{}, nil, fmt.Errorf("delta index of base %s: %w", m.Name, err)
-	}
-	x, err := bases.ParseIndex(m.Name, m.Version, data)
+	x, err := r.index(m)
 	if err != nil {
 		return history{}, nil, err
 	}
 	h := history{deltas: slices.Concat(m.Deltas, x.Deltas), checkpoints: x.Checkpoints}
+	slices.SortFunc(h.deltas, func(a, b bases.Delta) int { return int(b.From - a.From) })
 	if h.images, err = r.readImages(m, x); err != nil {
-		return history{}, nil, fmt.Errorf("images of base %s: %w", m.Name, err)
+		return history{}, nil, err
 	}
 	return h, x, nil
 }
 
+// index reads the delta index that a manifest names.
+func (r *Repository) index(m *bases.Manifest) (*bases.Index, error) {
+	if m.Index == nil {
+		return nil, fmt.Errorf("version %d of base %s names no delta index", m.Version, m.Name)
+	}
+	data, err := r.readBlob(*m.Index, bases.MaxIndex)
+	if err != nil {
+		return nil, fmt.Errorf("delta index of base %s: %w", m.Name, err)
+	}
+	return bases.ParseIndex(m.Name, m.Version, data)
+}
+
 func (r *Repository) readImages(m *bases.Manifest, x *bases.Index) ([]image, error) {
 	if x.Images == nil {
-		return nil, fmt.Errorf("the delta index of version %d names no list of them", m.Version)
+		return nil, fmt.Errorf("the delta index of version %d of base %s names no list of images", m.Version, m.Name)
 	}
 	data, err := r.readBlob(*x.Images, bases.MaxIndex)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("images of base %s: %w", m.Name, err)
 	}
-	return parseImages(m, data)
+	list, err := parseImages(m, data)
+	if err != nil {
+		return nil, fmt.Errorf("images of base %s: %w", m.Name, err)
+	}
+	return list, nil
 }
 
 func parseImages(m *bases.Manifest, data []byte) ([]image, error) {

@@ -18,13 +18,9 @@ import (
 )
 
 // grace is how long a superseded state stays whole for agents that are in the
-// middle of an update by it.
-const grace = day
-
-// fullGrace is how long a full image stays that is no longer the newest: one
-// would else be kept for each hour of the grace. An agent that is in the middle
-// of fetching it has so long; after that it finds the newer one.
-const fullGrace = 3 * time.Hour
+// middle of an update by it. What an hourly base keeps for it is not little: all
+// deltas to a version are superseded with it.
+const grace = 2 * time.Hour
 
 // Pruned is what Prune removed, or would.
 type Pruned struct {
@@ -32,7 +28,7 @@ type Pruned struct {
 	Bytes int64    `json:"bytes"`
 }
 
-// Prune removes what no metadata of the last 24 hours reaches. Roots are
+// Prune removes what no metadata of the last two hours reaches. Roots are
 // kept for good: agents follow them one by one. With dry nothing is removed.
 func (r *Repository) Prune(ctx context.Context, dry bool) (*Pruned, error) {
 	lock, err := r.begin(ctx)
@@ -113,7 +109,7 @@ func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
 			}
 			switch role {
 			case roleBases:
-				err = r.keepBases(v, v == now, age < fullGrace, keep)
+				err = r.keepBases(v, v == now, keep)
 			case roleModules:
 				err = r.keepModules(v, v == now, keep)
 			}
@@ -158,7 +154,7 @@ func (r *Repository) superseded(role string, versions []int64, i int, current in
 // keepBases marks all that a version of the bases metadata reaches. One that is
 // not the current one may name what a killed run never finished, or what was
 // lost: agents cannot follow it there either.
-func (r *Repository) keepBases(version int64, current, full bool, keep map[string]bool) error {
+func (r *Repository) keepBases(version int64, current bool, keep map[string]bool) error {
 	name := fmt.Sprintf("%d.bases.json", version)
 	data, err := r.readFile(r.metadata(name), maxMetadata)
 	if err != nil {
@@ -187,19 +183,17 @@ func (r *Repository) keepBases(version int64, current, full bool, keep map[strin
 		if err != nil {
 			return err
 		}
-		if err := r.keepBlobs(m, full, keep); err != nil && current {
+		if err := r.keepBlobs(m, current, keep); err != nil && current {
 			return err
 		}
 	}
 	return nil
 }
 
-// keepBlobs marks the blobs that a manifest leads to; full says whether the full
-// image is among them, and what else only publishing needs.
-func (r *Repository) keepBlobs(m *bases.Manifest, full bool, keep map[string]bool) error {
-	if full {
-		keep[m.Full.Path()] = true
-	}
+// keepBlobs marks the blobs that a manifest leads to, and if it is the current
+// one, those that the next deltas are made from.
+func (r *Repository) keepBlobs(m *bases.Manifest, current bool, keep map[string]bool) error {
+	keep[m.Full.Path()] = true
 	for _, d := range m.Deltas {
 		keep[d.Path()] = true
 	}
@@ -207,25 +201,27 @@ func (r *Repository) keepBlobs(m *bases.Manifest, full bool, keep map[string]boo
 		return nil
 	}
 	keep[m.Index.Path()] = true
-	h, x, err := r.history(m)
+	x, err := r.index(m)
 	if err != nil {
 		return err
 	}
-	keep[x.Images.Path()] = true
-	for _, v := range h.images {
-		if full {
-			keep[v.Full.Path()] = true
-		}
-	}
-	for _, d := range h.deltas {
+	for _, d := range x.Deltas {
 		keep[d.Path()] = true
 	}
 	var errs []error
-	for _, c := range h.checkpoints {
-		if c.Delta != nil {
-			keep[c.Delta.Path()] = true
-		}
+	for _, c := range x.Checkpoints {
 		errs = append(errs, r.keepFar(m.Name, c, keep))
+	}
+	if !current {
+		return errors.Join(errs...)
+	}
+	list, err := r.readImages(m, x)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	keep[x.Images.Path()] = true
+	for _, v := range list {
+		keep[v.Full.Path()] = true
 	}
 	return errors.Join(errs...)
 }
@@ -243,6 +239,9 @@ func (r *Repository) keepFar(name string, c bases.Checkpoint, keep map[string]bo
 	keep[c.Far.Path()] = true
 	for _, d := range x.Deltas {
 		keep[d.Path()] = true
+	}
+	if x.On != nil {
+		keep[x.On.Delta.Path()] = true
 	}
 	return nil
 }

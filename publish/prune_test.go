@@ -3,10 +3,12 @@ package publish_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/publish"
 )
 
@@ -29,7 +31,7 @@ func age(t *testing.T, r *publish.Repository, d time.Duration) {
 	}
 }
 
-func TestPruneKeepsTheLastDay(t *testing.T) {
+func TestPruneKeepsTheLastHours(t *testing.T) {
 	t.Parallel()
 	r := newRepo(t)
 	put(t, r, "b", ten(1))
@@ -42,13 +44,18 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Files) != 1 || !strings.Contains(p.Files[0], "aaaa") {
+	for _, list := range []*bases.Blob{index(t, r, first).Images, index(t, r, stale).Images} {
+		if !slices.Contains(p.Files, list.Path()) {
+			t.Errorf("%s, of which the newest version has another, is not pruned", list.Path())
+		}
+	}
+	if len(p.Files) != 3 || !strings.Contains(strings.Join(p.Files, " "), "aaaa") {
 		t.Errorf("pruned %q", p.Files)
 	}
 	check(t, r)
 
-	age(t, r, 25*time.Hour)
-	put(t, r, "b", ten(4)) // version 3 is superseded just now, version 2 a day ago
+	age(t, r, 3*time.Hour)
+	put(t, r, "b", ten(4)) // version 3 is superseded just now, version 2 three hours ago
 	before := files(t, r.Dir)
 	dry, err := r.Prune(t.Context(), true)
 	if err != nil {
@@ -66,7 +73,7 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 	}
 	check(t, r)
 	if _, err := os.Stat(filepath.Join(r.Dir, stale.Index.Path())); err == nil {
-		t.Error("the delta index of version 2 is there a day after it was superseded")
+		t.Error("the delta index of version 2 is there three hours after it was superseded")
 	}
 	for _, kept := range []string{"metadata/1.root.json", "metadata/4.bases.json", "metadata/5.bases.json", first.Full.Path()} {
 		if _, err := os.Stat(filepath.Join(r.Dir, kept)); err != nil {
@@ -74,44 +81,45 @@ func TestPruneKeepsTheLastDay(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(r.Dir, "metadata/3.bases.json")); err == nil {
-		t.Error("metadata superseded a day ago is there")
+		t.Error("metadata superseded three hours ago is there")
 	}
-	if _, err := os.Stat(filepath.Join(r.Dir, stale.Full.Path())); err == nil {
-		t.Error("the full image of version 2 is there a day after it was superseded")
+	if _, err := os.Stat(filepath.Join(r.Dir, stale.Deltas[0].Path())); err != nil {
+		t.Error("the delta that version 2 is built from is gone")
 	}
 	put(t, r, "b", ten(5))
 	if d := manifest(t, r, "b").Deltas; len(d) != 4 {
-		t.Errorf("deltas %v: not from all versions before, of which two have no full image any more", d)
+		t.Errorf("deltas %v: not from all versions before, of which one has a full image", d)
 	}
 	check(t, r)
 }
 
-func TestPruneKeepsFullImagesForHours(t *testing.T) {
+func TestPruneKeepsAFullImageForHours(t *testing.T) {
 	t.Parallel()
 	r := newRepo(t)
-	put(t, r, "b", ten(1))
-	put(t, r, "b", ten(2))
+	put(t, r, "b", ten(1), daysAgo(1))
 	stale := manifest(t, r, "b")
-	put(t, r, "b", ten(3))
+	put(t, r, "b", ten(2))
 	for _, row := range []struct {
 		after time.Duration
 		there bool
-	}{{2 * time.Hour, true}, {2 * time.Hour, false}} {
+	}{{time.Hour, true}, {90 * time.Minute, false}} {
 		age(t, r, row.after)
 		if _, err := r.Prune(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
-		_, err := os.Stat(filepath.Join(r.Dir, stale.Full.Path()))
-		if there := err == nil; there != row.there {
-			t.Errorf("%v later the full image of version 2 is there: %v", row.after, there)
-		}
-		for _, b := range []string{stale.Index.Path(), stale.Deltas[0].Path()} {
-			if _, err := os.Stat(filepath.Join(r.Dir, b)); err != nil {
-				t.Errorf("%s of version 2 is gone", b)
+		for _, b := range []string{stale.Full.Path(), stale.Index.Path()} {
+			_, err := os.Stat(filepath.Join(r.Dir, b))
+			if there := err == nil; there != row.there {
+				t.Errorf("%v later %s of version 1 is there: %v", row.after, b, there)
 			}
 		}
 		check(t, r)
 	}
+	put(t, r, "b", ten(3))
+	if d := manifest(t, r, "b").Deltas; len(d) != 2 {
+		t.Errorf("deltas %v: none from version 1, which is built from version 2", d)
+	}
+	check(t, r)
 }
 
 func TestPruneKeepsFarIndexes(t *testing.T) {

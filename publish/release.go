@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -95,7 +97,7 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 func released(m *bases.Manifest, unchanged bool) *Released {
 	d := &Released{
 		Name: m.Name, Version: m.Version, Published: m.Published, Unchanged: unchanged,
-		Records: m.Records, Size: m.Image.Size, Full: m.Full.Size,
+		Records: m.Records, Size: m.Image.Size, Full: m.Whole(),
 	}
 	if len(m.Deltas) > 0 {
 		d.Delta = m.Deltas[0].Size
@@ -113,22 +115,15 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 		h = began(before)
 		warnings = append(warnings, fmt.Sprintf("no deltas from versions before %d: %v", before.Version, err))
 	}
-	if m.Full, err = r.full(ctx, m, before, image); err != nil {
-		return 0, nil, fmt.Errorf("full image: %w", err)
-	}
 	cp := h.checkpoint(publishedAt(before), m.Published)
-	rel := &release{repo: r, history: h, image: image, version: imageOf(m)}
-	made, err := rel.deltas(ctx, h.sources(cp))
+	rel := &release{repo: r, history: h, image: image, version: imageOf(m), images: &builder{repo: r, list: h.images}}
+	made, err := rel.ways(ctx, m, cp)
 	if err != nil {
 		return 0, nil, err
 	}
-	var far *bases.Blob
-	if cp {
-		if far, err = r.putFar(h.farIndex(m.Name, rel.version, made)); err != nil {
-			return 0, nil, err
-		}
+	if h, err = rel.follow(ctx, m.Name, cp, made); err != nil {
+		return 0, nil, err
 	}
-	h = h.next(rel.version, cp, made, far)
 	m.Deltas = h.nearest()
 	if err := r.putHistory(h, m); err != nil {
 		return 0, nil, err
@@ -138,17 +133,75 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 	return len(made), append(warnings, rel.warnings...), r.Disk.SyncDir(r.path("blobs"))
 }
 
+// ways makes what leads to the version: deltas, and a full image if it is a
+// checkpoint, or if the delta from the start is not worth having. It sets Full
+// and Start of m, and the version as it is kept.
+func (r *release) ways(ctx context.Context, m *bases.Manifest, checkpoint bool) (made []bases.Delta, err error) {
+	start, ok := r.history.start()
+	fresh := checkpoint || !ok || start.SHA256 == m.Image.SHA256 || r.repo.checkBlob(start.Full) != nil
+	r.most = start.Full.Size
+	if fresh {
+		if err := r.full(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	if made, err = r.deltas(ctx, r.history.sources()); err != nil || fresh {
+		return made, err
+	}
+	if d, ok := leads(made, start.Version); ok && d.Size*apart <= start.Full.Size {
+		m.Full, m.Start = start.Full, &start.IndexVersion
+		r.version.Full, r.version.Base = d.Blob, start.Version
+		return made, nil
+	}
+	if err := r.full(ctx, m); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(made, func(d bases.Delta) bool { return d.Size >= r.most }), nil
+}
+
 // full stores the full image, or finds that of the same image published before.
-func (r *Repository) full(ctx context.Context, m, before *bases.Manifest, image []byte) (bases.Blob, error) {
-	if before != nil && before.Image.SHA256 == m.Image.SHA256 && r.checkBlob(before.Full) == nil {
-		return before.Full, nil
+func (r *release) full(ctx context.Context, m *bases.Manifest) error {
+	if s, ok := r.history.start(); ok && s.SHA256 == m.Image.SHA256 && r.repo.checkBlob(s.Full) == nil {
+		m.Full = s.Full
+	} else {
+		r.repo.report("compressing the full image")
+		data, err := makeDelta(ctx, nil, r.image, delta.Options{})
+		if err == nil {
+			m.Full, err = r.repo.putBlob(data)
+		}
+		if err != nil {
+			return fmt.Errorf("full image: %w", err)
+		}
 	}
-	r.report("compressing the full image")
-	data, err := makeDelta(ctx, nil, image, delta.Options{})
+	r.version.Full, r.most = m.Full, m.Full.Size
+	return nil
+}
+
+// follow gives the history with the version in it, and stores what that takes:
+// the far indexes of a checkpoint, and the delta back to a start that was.
+func (r *release) follow(ctx context.Context, name string, checkpoint bool, made []bases.Delta) (history, error) {
+	h := r.history
+	if start, ok := h.start(); ok && r.version.Base == 0 {
+		was, err := r.back(ctx, start)
+		if err != nil {
+			return h, err
+		}
+		h.images = slices.Clone(h.images)
+		h.images[slices.Index(h.images, start)] = was
+	}
+	if !checkpoint {
+		return h.next(r.version, h.checkpoints, made), nil
+	}
+	far, err := r.repo.putFar(h.farIndex(name, r.version, made))
 	if err != nil {
-		return bases.Blob{}, err
+		return h, err
 	}
-	return r.putBlob(data)
+	all := h.become(r.version, far, made, func(c bases.Checkpoint, on bases.On) *bases.Blob {
+		b, failed := r.leadOn(name, c, on)
+		err = errors.Join(err, failed)
+		return b
+	})
+	return h.next(r.version, all, made), err
 }
 
 func publishedAt(m *bases.Manifest) time.Time {

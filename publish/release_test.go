@@ -27,15 +27,18 @@ func TestPublishVersions(t *testing.T) {
 	for _, d := range m.Deltas {
 		from = append(from, d.From)
 	}
-	if !slices.Equal(from, []int64{5, 4, 3, 2}) {
+	if !slices.Equal(from, []int64{5, 4, 3, 1}) {
 		t.Errorf("the manifest has deltas from %v", from)
 	}
 	x := index(t, r, m)
-	if len(x.Deltas) != 1 || x.Deltas[0].From != 1 {
-		t.Errorf("the index has the deltas %+v, not the fifth", x.Deltas)
+	if len(x.Deltas) != 1 || x.Deltas[0].From != 2 {
+		t.Errorf("the index has the deltas %+v, not the fourth", x.Deltas)
 	}
-	if x.Checkpoint.Version != 1 || len(x.Checkpoints) != 1 {
-		t.Errorf("the newest checkpoint is %+v of %+v", x.Checkpoint, x.Checkpoints)
+	if m.Start == nil || m.Start.Version != 1 {
+		t.Errorf("the full image is that of %+v, not of the first version of the day", m.Start)
+	}
+	if len(x.Checkpoints) != 1 || x.Checkpoints[0].Version != 1 {
+		t.Errorf("the checkpoints are %+v", x.Checkpoints)
 	}
 	if m.Image.File != "domains.txt" || m.Image.Kind != bases.KindFile {
 		t.Errorf("image %+v", m.Image)
@@ -234,8 +237,11 @@ func TestPublishWithoutAnOldImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := tryPut(t, r, "b", ten(3))
-	if err != nil || len(done.Warnings) != 1 || done.Deltas != 1 {
+	if err != nil || len(done.Warnings) != 2 || done.Deltas != 0 { // version 2 is built from version 1
 		t.Errorf("%+v, %v", done, err)
+	}
+	if m := manifest(t, r, "b"); m.Start != nil || m.Full.Path() == old {
+		t.Errorf("the full image is that of %+v", m.Start)
 	}
 	v, err := r.Verify(t.Context())
 	if err != nil || len(v.Wrong) != 1 {
@@ -252,7 +258,7 @@ func TestPublishWithoutTheIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := tryPut(t, r, "b", ten(3))
-	if err != nil || len(done.Warnings) != 1 || done.Deltas != 1 {
+	if err != nil || len(done.Warnings) != 1 || done.Deltas != 2 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	check(t, r)

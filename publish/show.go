@@ -81,7 +81,7 @@ func (r *Repository) baseState(m *bases.Manifest) (BaseState, error) {
 	}
 	b := BaseState{
 		Name: m.Name, Version: m.Version, Published: m.Published, Kind: m.Image.Kind, File: m.Image.File,
-		Records: m.Records, Size: m.Image.Size, Full: m.Full.Size, Index: m.Index.Size,
+		Records: m.Records, Size: m.Image.Size, Full: m.Whole(), Index: m.Index.Size,
 		Checkpoints: len(h.checkpoints), Checks: m.Checks, Stale: m.Stale, Notes: m.Notes,
 		Deltas: slices.Concat([]bases.Delta{}, h.deltas),
 	}
@@ -101,15 +101,15 @@ func (r *Repository) baseState(m *bases.Manifest) (BaseState, error) {
 		if err != nil {
 			return BaseState{}, err
 		}
-		if c.Delta != nil {
-			add(c.Version, h.newestCheckpoint())
-		}
 		if far == nil {
 			continue
 		}
 		b.FarIndexes += c.Far.Size
 		for _, d := range far.Deltas {
 			add(d.From, c.Version)
+		}
+		if far.On != nil {
+			add(c.Version, far.On.Version)
 		}
 	}
 	b.Versions, b.Edges = len(versions), len(edges)

@@ -119,6 +119,7 @@ func (v *verifier) base(ctx context.Context, m *bases.Manifest) error {
 	edges := v.edges(m, h)
 	// Deltas by the version they lead from: each old image is built once.
 	from := slices.Sorted(maps.Keys(edges))
+	slices.Reverse(from)
 	images := &builder{repo: v.r, list: h.images}
 	for i, version := range from {
 		if err := ctx.Err(); err != nil {
@@ -153,15 +154,11 @@ func (v *verifier) edges(m *bases.Manifest, h history) map[int64][]edge {
 	for _, d := range h.deltas {
 		add(d.From, d.Blob, imageOf(m).IndexVersion)
 	}
-	newest, _ := find(h.images, h.newestCheckpoint())
 	for _, c := range h.checkpoints {
 		img, ok := find(h.images, c.Version)
 		if !ok {
 			v.wrong("base %s: the image of checkpoint %d is not kept", m.Name, c.Version)
 			continue
-		}
-		if c.Delta != nil {
-			add(c.Version, *c.Delta, newest.IndexVersion)
 		}
 		if c.Far == nil || !v.blob(*c.Far) {
 			continue
@@ -176,6 +173,9 @@ func (v *verifier) edges(m *bases.Manifest, h history) map[int64][]edge {
 		}
 		for _, d := range far.Deltas {
 			add(d.From, d.Blob, far.IndexVersion)
+		}
+		if far.On != nil {
+			add(c.Version, far.On.Delta, far.On.IndexVersion)
 		}
 	}
 	return edges

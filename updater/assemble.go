@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -38,10 +39,15 @@ func (u *Updater) obtain(ctx context.Context, o *offer, j *job, r *reporter) err
 			return u.settle(j, way, err)
 		}
 		u.emit(event.DeltaFailed, "base", j.name, "from", fmt.Sprint(bad.From), "to", fmt.Sprint(bad.To), "error", err.Error())
-		avoid[bad.SHA256] = true
+		var applied *applyError
+		if errors.As(err, &applied) && bad.From == j.steps[0].From && bad.From != 0 {
+			delete(j.have, bad.From) // its image may be damaged, and the delta lead on from a good one
+		} else {
+			avoid[bad.SHA256] = true
+		}
 		if way == maxWays-1 { // two ways of deltas have failed
-			j.steps = []Step{{To: j.manifest.Version, Blob: j.manifest.Full}}
-			if avoid[j.manifest.Full.SHA256] {
+			j.steps = whole(j.manifest)
+			if slices.ContainsFunc(j.steps, func(s Step) bool { return avoid[s.SHA256] }) {
 				return u.settle(j, way, err)
 			}
 		} else if next := cheapest(j.manifest, j.ways, j.have, avoid); len(next) == 0 {
@@ -73,7 +79,7 @@ func (u *Updater) follow(ctx context.Context, ask source.Source, j *job, r *repo
 	r.phase(PhaseAssemble, j.name)
 	first, err := u.openOld(j.name, j.steps[0].From)
 	if err != nil {
-		return &j.steps[0], &contentError{err}
+		return &j.steps[0], &contentError{&applyError{err}}
 	}
 	defer first.close()
 	old := first
@@ -271,7 +277,8 @@ func (u *Updater) patch(ctx context.Context, w io.Writer, old *oldImage, path st
 	return nil
 }
 
-// applyError says that a delta, itself as signed, does not lead where it should.
+// applyError says that a delta, itself as signed, does not lead where it should
+// from what it was applied to.
 type applyError struct{ err error }
 
 func (e *applyError) Error() string { return e.err.Error() }

@@ -84,7 +84,7 @@ func TestRepairKeepsToTheCeilingBeforeTheFirstByte(t *testing.T) {
 
 func TestVersionsToGoBackToMakeRoomForARepair(t *testing.T) {
 	w := newTight(t)
-	w.publish("hosts", records(1, 40_000))
+	w.publish("hosts", records(1, 40_000), daysAgo(1))
 	w.update(updater.Updated)
 	w.publish("hosts", records(2, 40_000))
 	w.update(updater.Updated)
@@ -121,7 +121,7 @@ func TestAVersionToGoBackToTakesNoRoomFromOthers(t *testing.T) {
 
 func TestTheWayAfterAFailedDeltaKeepsToTheCeiling(t *testing.T) {
 	w := newTight(t)
-	w.publish("hosts", records(1, 40_000))
+	w.publish("hosts", records(1, 40_000), daysAgo(1))
 	w.update(updater.Updated)
 	w.publish("hosts", records(2, 40_000))
 	p := w.plan()

@@ -14,19 +14,16 @@ import (
 	"github.com/freshet/freshet/updater"
 )
 
-// TestAnAgentFarBehindComesByCheckpoints has one agent 3 behind, one 20 and one
-// 26: they fetch no delta index, one, and two.
+// TestAnAgentFarBehindComesByCheckpoints has agents behind that fetch no delta
+// index, one, and two, and come by no checkpoint, one, and one with a milestone.
 func TestAnAgentFarBehindComesByCheckpoints(t *testing.T) {
 	w := newWorld(t)
-	const newest = 28
+	const newest = 46
 	start, home := time.Now(), w.dir
 	for v := 1; v <= newest; v++ {
-		at := start // 1, 3 and 5 are the first of their days: checkpoints
-		if v < 5 {
-			at = at.Add(-24 * time.Hour)
-		}
-		if v < 3 {
-			at = at.Add(-24 * time.Hour)
+		at := start
+		if v <= 20 { // 1, 3, … 21 are the first of their days: checkpoints; 13 is a milestone
+			at = start.AddDate(0, 0, (v-1)/2-10)
 		}
 		content := records(v%5, 2000) // few images: they share deltas
 		w.content[fmt.Sprintf("list/%d", v)] = content
@@ -37,16 +34,17 @@ func TestAnAgentFarBehindComesByCheckpoints(t *testing.T) {
 		if _, err := w.repo.Publish(t.Context(), rel); err != nil {
 			t.Fatal(err)
 		}
-		switch newest - v {
-		case 3, 20, 26:
+		switch v {
+		case 2, 16, 26, 43:
 			w.dir = filepath.Join(home, fmt.Sprint(v))
 			w.update(updater.Updated)
 		}
 	}
 	for _, row := range []struct{ version, steps, blobs int }{
-		{newest - 3, 1, 1},
-		{newest - 20, 1, 2},
-		{newest - 26, 3, 5},
+		{43, 1, 1},
+		{26, 1, 2},
+		{16, 2, 4},
+		{2, 3, 5},
 	} {
 		w.dir = filepath.Join(home, fmt.Sprint(row.version))
 		var blobs []string

@@ -235,7 +235,7 @@ func (a *attack) recovers(f *forger) {
 	image := records(5, 8000)
 	a.world.content["list/5"] = image
 	good := manifestIn(a.t, a.good.dir, "list")
-	good.Version, good.Published, good.Deltas, good.Index = 5, f.now, nil, nil
+	good.Version, good.Published, good.Start, good.Deltas, good.Index = 5, f.now, nil, nil, nil
 	good.Image.Size, good.Image.SHA256 = int64(len(image)), sha256.Sum256([]byte(image))
 	good.Full = f.blob(patch(a.t, nil, []byte(image)))
 	f.release(good)

@@ -214,7 +214,7 @@ func (f *forger) next(image string) *bases.Manifest {
 	m.Published = f.now
 	m.Image.Size, m.Image.SHA256 = int64(len(image)), sha256.Sum256([]byte(image))
 	m.Full = f.blob(patch(f.t, nil, []byte(image)))
-	m.Deltas, m.Index = nil, nil
+	m.Start, m.Deltas, m.Index = nil, nil, nil
 	m.Records = int64(strings.Count(image, "\n"))
 	return m
 }

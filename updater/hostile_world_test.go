@@ -47,7 +47,7 @@ func newStage(t *testing.T) *stage {
 	w.server = httptest.NewServer(http.NotFoundHandler())
 	defer w.server.Close()
 	for v := 1; v <= 3; v++ {
-		w.publish("list", records(v, 8000))
+		w.publish("list", records(v, 8000), daysAgo(3-v))
 		copyTree(t, w.repo.Dir, filepath.Join(dir, fmt.Sprint("repo", v)))
 		if v < 3 {
 			w.update(updater.Updated, folder)

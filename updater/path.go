@@ -15,6 +15,9 @@ type ways struct {
 
 func newWays(m *bases.Manifest) *ways {
 	w := &ways{images: map[int64]bases.IndexVersion{}}
+	if m.Start != nil {
+		w.images[m.Start.Version] = *m.Start
+	}
 	w.add(m.Version, m.Deltas)
 	return w
 }
@@ -25,22 +28,23 @@ func (w *ways) add(to int64, deltas []bases.Delta) {
 	}
 }
 
-func (w *ways) addIndex(x *bases.Index) {
-	w.add(x.Version, x.Deltas)
-	if x.Checkpoint == nil {
-		return
-	}
-	w.images[x.Checkpoint.Version] = *x.Checkpoint
-	for _, c := range x.Checkpoints {
-		if c.Delta != nil {
-			w.edges = append(w.edges, Step{From: c.Version, To: x.Checkpoint.Version, Blob: *c.Delta})
-		}
-	}
-}
-
 func (w *ways) addFar(x *bases.FarIndex) {
 	w.images[x.Version] = x.IndexVersion
 	w.add(x.Version, x.Deltas)
+	if x.On != nil {
+		w.images[x.On.Version] = x.On.IndexVersion
+		w.edges = append(w.edges, Step{From: x.Version, To: x.On.Version, Blob: x.On.Delta})
+	}
+}
+
+// whole is the way to m from nothing: its full image, and the delta on from
+// there if that is an older version's.
+func whole(m *bases.Manifest) []Step {
+	d := m.FromStart()
+	if d == nil {
+		return []Step{{To: m.Version, Blob: m.Full}}
+	}
+	return []Step{{To: d.From, Blob: m.Full}, {From: d.From, To: m.Version, Blob: d.Blob}}
 }
 
 // cheapest finds the way to version m in the fewest bytes: a chain of deltas
@@ -55,9 +59,8 @@ func cheapest(m *bases.Manifest, w *ways, have map[int64]bases.Hash, avoid map[b
 	if have[m.Version] == m.Image.SHA256 {
 		return nil
 	}
-	full := []Step{{From: 0, To: m.Version, Blob: m.Full}}
-	best, cost := full, m.Full.Size
-	if avoid[m.Full.SHA256] {
+	best, cost := whole(m), m.Whole()
+	if slices.ContainsFunc(best, func(s Step) bool { return avoid[s.SHA256] }) {
 		best, cost = nil, 1<<62
 	}
 	dist, next := distances(m, w, avoid)
@@ -75,13 +78,13 @@ func cheapest(m *bases.Manifest, w *ways, have map[int64]bases.Hash, avoid map[b
 }
 
 // distances gives the bytes of the cheapest chain from each version from which
-// one leads to m, and its first step. Deltas no smaller than the full image, and
-// images on the way of a size that cannot be, are passed over.
+// one leads to m, and its first step. Deltas no smaller than all that leads there
+// from nothing, and images on the way of a size that cannot be, are passed over.
 func distances(m *bases.Manifest, w *ways, avoid map[bases.Hash]bool) (map[int64]int64, map[int64]Step) {
 	edges := map[int64][]Step{} // by the version they lead to
 	for _, s := range w.edges {
 		if !avoid[s.SHA256] && s.To <= m.Version && s.From < s.To &&
-			s.Size < m.Full.Size && w.images[s.To].Size <= maxImage {
+			s.Size < m.Whole() && w.images[s.To].Size <= maxImage {
 			edges[s.To] = append(edges[s.To], s)
 		}
 	}
@@ -145,8 +148,8 @@ func wantsIndex(m *bases.Manifest, have map[int64]bases.Hash) bool {
 
 // wantsFar gives the checkpoint whose far index may pay: nothing known leads on
 // from a version at hand, the checkpoint is the first above the newest of them,
-// and its far index and the deltas from it to m are below the full image. Nil:
-// there is none.
+// and its far index and the delta from it to m, where one is known, are below
+// the full image. Nil: there is none.
 func wantsFar(m *bases.Manifest, x *bases.Index, w *ways, have map[int64]bases.Hash) *bases.Checkpoint {
 	dist, _ := distances(m, w, nil)
 	at := starts(have, m, w)
@@ -159,8 +162,7 @@ func wantsFar(m *bases.Manifest, x *bases.Index, w *ways, have map[int64]bases.H
 		if len(at) == 0 || c.Version <= at[0] {
 			continue
 		}
-		d, ok := dist[c.Version]
-		if !ok || c.Far == nil || d+c.Far.Size >= m.Full.Size {
+		if c.Far == nil || dist[c.Version]+c.Far.Size >= m.Full.Size {
 			return nil
 		}
 		return &c

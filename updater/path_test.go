@@ -75,19 +75,59 @@ func TestTheCheapestWayIsTaken(t *testing.T) {
 	}
 }
 
-// farWorld is a base at version 60 with the checkpoints 1, 25 and 49.
+// TestAFullImageOfAnOlderVersionLeadsOn has the full image be that of version 5.
+func TestAFullImageOfAnOlderVersionLeadsOn(t *testing.T) {
+	m := &bases.Manifest{
+		Version: 10, Image: bases.Image{SHA256: hash(10)}, Full: bases.Blob{Size: 1000, SHA256: hash(9999)},
+		Start:  &bases.IndexVersion{Version: 5, SHA256: hash(5)},
+		Deltas: []bases.Delta{{From: 9, Blob: bases.Blob{Size: 10, SHA256: hash(9010)}}, {From: 5, Blob: bases.Blob{Size: 50, SHA256: hash(5010)}}},
+	}
+	rows := []struct {
+		name  string
+		have  map[int64]bases.Hash
+		avoid int64
+		want  string
+	}{
+		{"nothing at hand", nil, 0, "0>5 5>10 "},
+		{"its version at hand", map[int64]bases.Hash{5: hash(5)}, 0, "5>10 "},
+		{"another image of that version at hand", map[int64]bases.Hash{5: hash(77)}, 0, "0>5 5>10 "},
+		{"its delta failed", map[int64]bases.Hash{5: hash(5)}, 5010, ""},
+		{"another delta failed", map[int64]bases.Hash{9: hash(9)}, 9010, "0>5 5>10 "},
+		{"it failed itself", nil, 9999, ""},
+	}
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			w, got := newWays(m), ""
+			for _, s := range cheapest(m, w, r.have, map[bases.Hash]bool{hash(r.avoid): r.avoid > 0}) {
+				got += fmt.Sprintf("%d>%d ", s.From, s.To)
+				if _, ok := w.images[s.To]; !ok && s.To != m.Version {
+					t.Errorf("the image of version %d on the way is not known", s.To)
+				}
+			}
+			if got != r.want {
+				t.Errorf("got %q, want %q", got, r.want)
+			}
+		})
+	}
+	if m.Whole() != 1050 {
+		t.Errorf("%d bytes lead there from nothing", m.Whole())
+	}
+}
+
+// farWorld is a base at version 60 with the checkpoints 1 and 25 and the
+// milestone 49.
 func farWorld() (*bases.Manifest, *bases.Index) {
 	blob := func(size, n int64) bases.Blob { return bases.Blob{Size: size, SHA256: hash(n)} }
 	m := &bases.Manifest{
 		Version: 60, Image: bases.Image{SHA256: hash(60)}, Full: blob(10000, 9999), Index: &bases.Blob{Size: 900},
 		Deltas: []bases.Delta{{From: 59, Blob: blob(10, 5960)}},
 	}
-	d1, d25, f25, f49 := blob(200, 149), blob(100, 2549), blob(500, 25), blob(500, 49)
+	f25, f49 := blob(500, 25), blob(500, 49)
 	x := &bases.Index{
-		Version: 60, Checkpoint: &bases.IndexVersion{Version: 49, SHA256: hash(49)},
-		Checkpoints: []bases.Checkpoint{{Version: 1, Delta: &d1}, {Version: 25, Delta: &d25, Far: &f25}, {Version: 49, Far: &f49}},
+		Version:     60,
+		Checkpoints: []bases.Checkpoint{{Version: 1}, {Version: 25, Far: &f25}, {Version: 49, Milestone: true, Far: &f49}},
 	}
-	for v := int64(58); v >= 36; v-- {
+	for v := int64(58); v >= 36; v-- { // 49 among them
 		x.Deltas = append(x.Deltas, bases.Delta{From: v, Blob: blob(50, v*1000+60)})
 	}
 	return m, x
@@ -105,12 +145,13 @@ func TestAnIndexIsFetchedWhereItMayPay(t *testing.T) {
 		{"the manifest's own delta leads: none", 59, nil, false, 0},
 		{"the version itself at hand: none", 60, nil, false, 0},
 		{"within the last 24: the near one alone", 36, nil, true, 0},
-		{"a checkpoint: the near one alone", 25, nil, true, 0},
+		{"a milestone: the near one alone", 49, nil, true, 0},
+		{"a checkpoint below the milestone: that one's far index", 25, nil, true, 49},
 		{"below the newest checkpoint: its far one", 35, nil, true, 49},
 		{"further behind: that of the first checkpoint above", 24, nil, true, 25},
 		{"a near index as large as the full image: none", 24, func(m *bases.Manifest, _ *bases.Index) { m.Full.Size = 900 }, false, 0},
-		{"a far way that is as dear as the full image: the near one alone", 24, func(m *bases.Manifest, _ *bases.Index) { m.Full.Size, m.Index.Size = 650, 100 }, true, 0},
-		{"no delta from the checkpoint above: the near one alone", 24, func(_ *bases.Manifest, x *bases.Index) { x.Checkpoints[1].Delta = nil }, true, 0},
+		{"a far way that is as dear as the full image: the near one alone", 24, func(m *bases.Manifest, _ *bases.Index) { m.Full.Size, m.Index.Size = 500, 100 }, true, 0},
+		{"a way by the milestone as dear as the full image: the near one alone", 35, func(m *bases.Manifest, _ *bases.Index) { m.Full.Size, m.Index.Size = 550, 100 }, true, 0},
 		{"no far index of the checkpoint above: the near one alone", 24, func(_ *bases.Manifest, x *bases.Index) { x.Checkpoints[1].Far = nil }, true, 0},
 		{"a version above all checkpoints from which nothing leads: the near one alone", 59, func(m *bases.Manifest, _ *bases.Index) { m.Deltas = nil }, true, 0},
 	}
@@ -131,7 +172,7 @@ func TestAnIndexIsFetchedWhereItMayPay(t *testing.T) {
 				return
 			}
 			w := newWays(m)
-			w.addIndex(x)
+			w.add(x.Version, x.Deltas)
 			got := int64(0)
 			if c := wantsFar(m, x, w, have); c != nil {
 				got = c.Version
@@ -146,13 +187,14 @@ func TestAnIndexIsFetchedWhereItMayPay(t *testing.T) {
 func TestAFarIndexLeadsOn(t *testing.T) {
 	m, x := farWorld()
 	w := newWays(m)
-	w.addIndex(x)
+	w.add(x.Version, x.Deltas)
 	have := map[int64]bases.Hash{20: hash(20)}
 	if got := cheapest(m, w, have, nil); len(got) != 1 || got[0].From != 0 {
 		t.Errorf("without the far index: %+v", got)
 	}
 	w.addFar(&bases.FarIndex{
 		IndexVersion: bases.IndexVersion{Version: 25, SHA256: hash(25)},
+		On:           &bases.On{IndexVersion: bases.IndexVersion{Version: 49, SHA256: hash(49)}, Delta: bases.Blob{Size: 100, SHA256: hash(2549)}},
 		Deltas:       []bases.Delta{{From: 20, Blob: bases.Blob{Size: 30, SHA256: hash(2025)}}},
 	})
 	got := ""

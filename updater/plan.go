@@ -200,7 +200,7 @@ func (u *Updater) explore(ctx context.Context, o *offer, m *bases.Manifest, have
 	if err != nil {
 		return w, err
 	}
-	w.addIndex(x)
+	w.add(x.Version, x.Deltas)
 	c := wantsFar(m, x, w, have)
 	if c == nil {
 		return w, nil
@@ -316,7 +316,7 @@ func (u *Updater) describe(s *survey) Plan {
 	for _, j := range slices.Concat(s.jobs, s.barred) {
 		b := BasePlan{Name: j.name, From: s.now.Bases[j.name].Version, Steps: j.steps, Held: j.held, Engine: j.engine}
 		if j.manifest != nil {
-			b.To, b.Full = j.manifest.Version, j.manifest.Full.Size
+			b.To, b.Full = j.manifest.Version, j.manifest.Whole()
 		}
 		if j.err != nil {
 			b.Held = j.err.Error()

@@ -124,7 +124,7 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 		}
 		err := j.err
 		if err == nil {
-			change.To, change.Full = j.manifest.Version, j.manifest.Full.Size
+			change.To, change.Full = j.manifest.Version, j.manifest.Whole()
 			err = u.prepareOne(ctx, s, j, r)
 			change.Bytes = r.spent(j)
 		}

@@ -140,7 +140,7 @@ func (u *Updater) partPath(b bases.Blob) string {
 // settle ends the obtaining of a version: with err, or nil. way counts the
 // ways that were tried, of which the last is in j.steps.
 func (u *Updater) settle(j *job, way int, err error) error {
-	full := len(j.steps) == 1 && j.steps[0].From == 0
+	full := len(j.steps) > 0 && j.steps[0].From == 0
 	if wrong := errors.Is(err, errNotSigned); full && (wrong || way > 1 && err == nil) {
 		u.fullSpent(j.name, wrong)
 	}

@@ -91,6 +91,55 @@ func TestATreeIsUpdatedAndItsUnchangedFilesAreShared(t *testing.T) {
 	}
 }
 
+// TestADamagedImageIsGoneAround has the full image be that of the version at
+// hand: the delta that failed from the damaged one leads on from the good one.
+func TestADamagedImageIsGoneAround(t *testing.T) {
+	w := newWorld(t)
+	w.publish("list", records(1, 3000))
+	w.update(updater.Updated)
+	w.publish("list", records(2, 3000))
+	path := filepath.Join(w.dir, "state/bases/list/current/list.txt")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[100] ^= 1
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.update(updater.Updated)
+	w.expect("list", 2)
+	if !w.saw(event.DeltaFailed) {
+		t.Errorf("no event tells it: %v", w.events)
+	}
+	w.checkTidy()
+}
+
+// TestADeltaOnFromTheFullImageThatIsSpoilt has the one delta that the full image
+// needs too be spoilt: that is not fetched in vain, and the next version heals.
+func TestADeltaOnFromTheFullImageThatIsSpoilt(t *testing.T) {
+	w := newWorld(t)
+	w.publish("list", records(1, 3000))
+	w.update(updater.Updated)
+	w.publish("list", records(2, 3000))
+	m := manifestIn(t, w.repo.Dir, "list")
+	path := filepath.Join(w.repo.Dir, m.FromStart().Path())
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if res := w.update(updater.Failed); res.Bytes >= m.Full.Size {
+		t.Errorf("%d bytes were fetched, the full image has %d", res.Bytes, m.Full.Size)
+	}
+	w.expect("list", 1)
+	w.checkTidy()
+	w.publish("list", records(3, 3000))
+	w.update(updater.Updated)
+	w.expect("list", 3)
+	if m := manifestIn(t, w.repo.Dir, "list"); m.Start == nil {
+		t.Error("the full image is not that of the first version")
+	}
+}
+
 func TestADeltaThatFailsIsGoneAroundWithoutALoop(t *testing.T) {
 	rows := []struct {
 		name  string
@@ -106,7 +155,7 @@ func TestADeltaThatFailsIsGoneAroundWithoutALoop(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.publish("list", records(1, 3000))
+			w.publish("list", records(1, 3000), daysAgo(1))
 			w.update(updater.Updated)
 			w.publish("list", records(2, 3000))
 			plan, err := w.updater().Plan(background(w))

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/durable"
@@ -75,14 +76,24 @@ func records(version, n int) string {
 	return b.String()
 }
 
+// daysAgo publishes a version earlier. The first version of a day has a full
+// image of its own.
+func daysAgo(n int) func(*publish.Release) {
+	return func(rel *publish.Release) { rel.Published = time.Now().AddDate(0, 0, -n) }
+}
+
 // publish adds a version of a base that is one file.
-func (w *world) publish(name, content string) {
+func (w *world) publish(name, content string, change ...func(*publish.Release)) {
 	w.t.Helper()
 	path := filepath.Join(w.t.TempDir(), name+".txt")
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
-	done, err := w.repo.Publish(w.t.Context(), publish.Release{Name: name, Path: path})
+	rel := publish.Release{Name: name, Path: path}
+	for _, f := range change {
+		f(&rel)
+	}
+	done, err := w.repo.Publish(w.t.Context(), rel)
 	if err != nil {
 		w.t.Fatal(err)
 	}
