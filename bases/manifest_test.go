@@ -11,7 +11,8 @@ import (
 
 const goodManifest = `{"type":"base","name":"list","version":7,"published":"2026-03-01T12:00:00Z",
 "image":{"kind":"file","file":"list.txt","size":10,"sha256":"` + zeros + `"},
-"full":{"size":5,"sha256":"` + zeros + `"},"deltas":[{"from":6,"size":3,"sha256":"` + zeros + `"}],
+"full":{"size":5,"sha256":"` + zeros + `"},"start":{"version":4,"size":9,"sha256":"` + zeros + `"},
+"deltas":[{"from":6,"size":3,"sha256":"` + zeros + `"},{"from":4,"size":2,"sha256":"` + zeros + `"}],
 "records":2,"stale":{"out_of_date":259200,"totally_out_of_date":604800},"later":"field"}`
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -33,6 +34,9 @@ func TestAManifestIsReadAndWhatIsSenselessRefused(t *testing.T) {
 		{"a short hash", `"` + zeros + `"`, `"00"`},
 		{"a delta from itself", `"from":6`, `"from":7`},
 		{"a delta from nothing", `"from":6`, `"from":0`},
+		{"a start from which no delta leads on", `"start":{"version":4`, `"start":{"version":5`},
+		{"a start at the version itself", `"start":{"version":4`, `"start":{"version":7`},
+		{"a start with an empty image", `"size":9`, `"size":0`},
 		{"thresholds in the wrong order", `"out_of_date":259200`, `"out_of_date":999999`},
 		{"something behind it", `"later":"field"}`, `"later":"field"} {}`},
 		{"cut off", `"later":"field"}`, `"later":`},

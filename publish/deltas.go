@@ -19,10 +19,6 @@ const parallel = 2
 // every matcher: the suffix matcher takes some 0.5 s of CPU a megabyte.
 const thorough = 2 << 20
 
-// apart is the part of a full image that the delta on from it may have: one that
-// has nothing fetches both.
-const apart = 8
-
 // release is one version in the making.
 type release struct {
 	repo    *Repository
@@ -110,51 +106,12 @@ func (r *release) delta(ctx context.Context, v image, near bool) (*bases.Blob, e
 	return &b, err
 }
 
-// back makes and stores the delta from the new version to s, the start until
-// now, by which s is kept from now on. It gives s as it was where that is no
-// gain, and where its image is lost.
-func (r *release) back(ctx context.Context, s image) (image, error) {
-	if s.SHA256 == r.version.SHA256 {
-		return s, nil // the one full image serves both
-	}
-	r.repo.report("making the delta back to version %d", s.Version)
-	img, err := r.images.build(ctx, s)
-	if ctx.Err() != nil {
-		return s, ctx.Err()
-	}
-	if err != nil {
-		return s, nil // deltas has warned of it
-	}
-	patch, err := makeDelta(ctx, r.image, img, r.options(false))
-	if err != nil {
-		return s, fmt.Errorf("delta back to version %d: %w", s.Version, err)
-	}
-	if int64(len(patch)) >= s.Full.Size {
-		return s, nil
-	}
-	s.Base = r.version.Version
-	s.Full, err = r.repo.putBlob(patch)
-	return s, err
-}
-
 // options are those to make a delta with.
 func (r *release) options(near bool) (opt delta.Options) {
 	if !near && len(r.image) > thorough {
 		opt.Matchers = []delta.Matcher{delta.Hash{}}
 	}
 	return opt
-}
-
-// leadOn stores the far index of a checkpoint anew, with the delta on to the
-// milestone that follows it.
-func (r *release) leadOn(name string, c bases.Checkpoint, on bases.On) (*bases.Blob, error) {
-	x, err := r.repo.far(name, c)
-	if err != nil {
-		r.warn("no way on from checkpoint %d: %v", c.Version, err)
-		return c.Far, nil
-	}
-	x.On = &on
-	return r.repo.putFar(x)
 }
 
 func (r *release) finish(v image, b *bases.Blob, total int) {

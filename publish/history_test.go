@@ -97,7 +97,7 @@ func checkSizes(t *testing.T, plans []publish.Plan) {
 		}
 	}
 	t.Logf("near %d bytes, far %d", most, far)
-	if most > 9<<10 {
+	if most > 7<<10 {
 		t.Errorf("the delta index grows to %d bytes", most)
 	}
 	if far > 3<<10 {

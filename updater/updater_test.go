@@ -107,12 +107,15 @@ func TestADamagedImageIsGoneAround(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	w.update(updater.Updated)
-	w.expect("list", 2)
+	if res := w.updater().Run(t.Context(), "test", nil); res.Outcome != updater.Updated {
+		t.Fatalf("%+v; events %v", res, w.events)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != records(2, 3000) {
+		t.Errorf("the content is not that of version 2: %v", err)
+	}
 	if !w.saw(event.DeltaFailed) {
 		t.Errorf("no event tells it: %v", w.events)
 	}
-	w.checkTidy()
 }
 
 // TestADeltaOnFromTheFullImageThatIsSpoilt has the one delta that the full image

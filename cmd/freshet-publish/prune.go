@@ -14,9 +14,9 @@ func (a *app) pruneCommand() *cobra.Command {
 	var dry bool
 	c := &cobra.Command{
 		Use:   "prune REPO",
-		Short: "remove what no metadata of the last 24 hours reaches",
-		Long: `prune removes blobs, manifests and metadata that nothing of the last 24 hours
-leads to, so that an agent in the middle of an update is still served. Roots
+		Short: "remove what no metadata of the last two hours reaches",
+		Long: `prune removes blobs, manifests and metadata that nothing of the last two
+hours leads to, so that an agent in the middle of an update is still served. Roots
 are kept for good.`,
 		Example: `  freshet-publish prune /srv/repo --dry-run`,
 		Args:    needs("REPO"),
