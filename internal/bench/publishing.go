@@ -100,8 +100,9 @@ func (r *report) writePublishing(b *strings.Builder) {
 			t.add(fmt.Sprint(x.Number), fmt.Sprint(x.Edges), seconds(x.Used.CPU), mib(x.Used.RSS), seconds(x.Used.Wall))
 		}
 	}
-	fmt.Fprintf(b, "## Publishing\n\n%s (%s), version by version, each by a process of its own that makes the deltas from 24 versions "+
-		"before and, for the first of a day, from up to 30 checkpoints.\n\n%s\n", p.Title, mb(p.Size), t)
+	fmt.Fprintf(b, "## Publishing\n\n%s (%s), version by version, each by a process of its own that makes the deltas from the 24 versions "+
+		"before it, from the checkpoints since the last milestone and from the milestones, and for the first of a day "+
+		"the full image.\n\n%s\n", p.Title, mb(p.Size), t)
 }
 
 func (r *report) publishingGoals(t *table) {

@@ -220,14 +220,33 @@ func (a *applier) readOld(b []byte) error {
 			_, err := a.old.ReadAt(b, at)
 			return err
 		}
-		n := min(int64(len(a.buf)), a.old.size-at)
-		a.bufLen = 0
-		if _, err := a.old.ReadAt(a.buf[:n], at); err != nil {
+		if err := a.fill(at); err != nil {
 			return err
 		}
-		a.bufAt, a.bufLen = at, n
 	}
 	return nil
+}
+
+// fill reads the buffer's piece of old anew, from at on.
+func (a *applier) fill(at int64) error {
+	n := min(int64(len(a.buf)), a.old.size-at)
+	a.bufLen = 0
+	if _, err := a.old.ReadAt(a.buf[:n], at); err != nil {
+		return err
+	}
+	a.bufAt, a.bufLen = at, n
+	return nil
+}
+
+// peek gives up to n bytes of old at pos, one at least, in the buffer.
+func (a *applier) peek(n int64) ([]byte, error) {
+	if in := a.pos - a.bufAt; in < 0 || in >= a.bufLen {
+		if err := a.fill(a.pos); err != nil {
+			return nil, err
+		}
+	}
+	in := a.pos - a.bufAt
+	return a.buf[in:min(in+n, a.bufLen)], nil
 }
 
 // differ adds the differences to b, copied bytes that follow those it saw before.

@@ -31,27 +31,36 @@ func (a *applier) stepLines() error {
 	return nil
 }
 
-// The first piece in which line feeds are counted; each further one is larger.
-const firstPiece = 1 << 10
-
-// copyLines copies n lines.
+// copyLines copies n lines. Their line feeds are counted in the buffer, so that
+// no byte of old is read twice; of a copy longer than that, where they stand in
+// the output.
 func (a *applier) copyLines(n int64) error {
-	for piece := int64(firstPiece); n > 0; piece = min(piece*4, outBuffer) {
+	for long := false; n > 0; {
 		room, err := a.room()
 		if err != nil {
 			return err
 		}
-		part := room[:min(piece, int64(len(room)), a.newSize-a.written, a.old.size-a.pos)]
-		if len(part) == 0 {
+		most := min(int64(len(room)), a.newSize-a.written, a.old.size-a.pos)
+		if most == 0 {
 			return a.fail(corrupt("it copies %d lines beyond the end of an image", n))
 		}
-		if err := a.readOld(part); err != nil {
+		part := room[:most]
+		if long {
+			err = a.readOld(part)
+		} else {
+			part, err = a.peek(most)
+		}
+		if err != nil {
 			return err
 		}
 		size, found := upTo(part, n)
-		if err := a.differ(part[:size]); err != nil {
+		if !long {
+			copy(room, part[:size])
+		}
+		if err := a.differ(room[:size]); err != nil {
 			return err
 		}
+		long = size == len(part)
 		a.out = a.out[:len(a.out)+size]
 		a.pos += int64(size)
 		a.written += int64(size)
@@ -65,13 +74,12 @@ func (a *applier) copyLines(n int64) error {
 // skipLines moves on in old by n lines. All skips together pass over the old
 // image at most once, so that they cost no more than reading it.
 func (a *applier) skipLines(n int64) error {
-	var b [firstPiece]byte
 	for n > 0 {
-		part := b[:min(int64(len(b)), a.old.size-a.pos)]
-		if len(part) == 0 || a.skipped > a.old.size {
+		if a.pos == a.old.size || a.skipped > a.old.size {
 			return corrupt("it skips %d lines too many", n)
 		}
-		if err := a.readOld(part); err != nil {
+		part, err := a.peek(oldBuffer)
+		if err != nil {
 			return err
 		}
 		size, found := upTo(part, n)

@@ -18,18 +18,19 @@ const (
 // upTo returns how many bytes of b there are up to and with its k-th line
 // feed, and the number of line feeds in them. If b has fewer, that is all of b.
 func upTo(b []byte, k int64) (n int, found int64) {
-	const block = 4 << 10
-	for n < len(b) {
-		part := b[n:min(n+block, len(b))]
-		if c := int64(bytes.Count(part, newline)); found+c < k {
+	for _, block := range [...]int{4 << 10, 256} {
+		for n < len(b) {
+			part := b[n:min(n+block, len(b))]
+			c := int64(bytes.Count(part, newline))
+			if found+c >= k {
+				break
+			}
 			n, found = n+len(part), found+c
-			continue
 		}
-		for found < k {
-			n += bytes.IndexByte(b[n:], '\n') + 1
-			found++
-		}
-		break
+	}
+	for n < len(b) && found < k {
+		n += bytes.IndexByte(b[n:], '\n') + 1
+		found++
 	}
 	return n, found
 }
