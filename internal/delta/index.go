@@ -67,11 +67,9 @@ func newFarIndex(old []byte) *farIndex {
 	n := max(len(old)/farEvery, 1)
 	size := min(1<<bits.Len(uint(n)), 1<<25)
 	x := &farIndex{at: make([]uint32, size), shift: uint(64 - bits.Len(uint(size-1)))}
-	for i := 0; i+farWord <= len(old); i += farEvery {
-		s := &x.at[farHash(old[i:])>>x.shift]
-		if *s == 0 {
-			*s = uint32(i/farEvery) + 1
-		}
+	// From the end on, so that the first of equal ones stays without a look.
+	for i := (len(old) - farWord) / farEvery; i >= 0 && len(old) >= farWord; i-- {
+		x.at[farHash(old[i*farEvery:])>>x.shift] = uint32(i) + 1
 	}
 	return x
 }

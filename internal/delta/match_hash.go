@@ -296,7 +296,7 @@ func (w *walk) meetFar(g gap, level int) (meeting, bool) {
 
 // matchLen returns how many bytes a and b have in common at their beginning.
 func matchLen(a, b []byte) int {
-	n := 0
+	n := equalBlocks(a, b)
 	for len(a)-n >= 8 && len(b)-n >= 8 {
 		x := binary.LittleEndian.Uint64(a[n:]) ^ binary.LittleEndian.Uint64(b[n:])
 		if x != 0 {
@@ -306,6 +306,24 @@ func matchLen(a, b []byte) int {
 	}
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
+	}
+	return n
+}
+
+// equalBlocks is how many bytes at their beginning are equal by blocks, which
+// are compared many times faster than words: they grow while they are equal, and
+// shrink to find the end.
+func equalBlocks(a, b []byte) int {
+	const least, most = 64, 8 << 10
+	n, size, grow := 0, least, true
+	for size >= least {
+		if n+size <= min(len(a), len(b)) && bytes.Equal(a[n:n+size], b[n:n+size]) {
+			if n += size; grow && size < most {
+				size *= 2
+			}
+			continue
+		}
+		size, grow = size/2, false
 	}
 	return n
 }
