@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 )
 
 // Options tune Make. The zero value chooses by size.
@@ -117,6 +118,9 @@ func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats
 		ops, err := m.Match(ctx, old, new)
 		if err != nil {
 			return st, fmt.Errorf("matching by %s: %w", m.Name(), err)
+		}
+		if len(old) > suffixBinary {
+			debug.FreeOSMemory() // the matcher's index, half of old, makes room for the encoder
 		}
 		d, err := encode(old, new, ops)
 		if err != nil {
