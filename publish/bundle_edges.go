@@ -8,9 +8,9 @@ import (
 
 // bundleBlobs lists what a bundle holds of a base. From any version (from 0)
 // that is the full image, the deltas to the newest version, and those to
-// checkpoints as far as they are no larger together than the
-// full image. From a given version it is what leads from there and later; the
-// full image only where it is no larger than that, since agents may prefer it.
+// checkpoints and milestones as far as they are together no larger than the full
+// image. From a given version it is what leads from there and later; the full
+// image only where it is no larger than that, since agents may prefer it.
 func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, error) {
 	if from >= m.Version {
 		return nil, nil

@@ -10,7 +10,7 @@ import (
 const (
 	lastVersions    = 24 // from as many versions before it a delta leads to a new version
 	lastCheckpoints = 30 // as many checkpoints stay beside a new one
-	milestone       = 7  // each so manieth checkpoint
+	milestone       = 7  // checkpoints from one milestone to the next
 	inManifest      = 3  // as many deltas stand in the manifest itself, and that from its start
 )
 

@@ -85,6 +85,18 @@ func forgedContent(t *testing.T) []odd {
 		{name: "a full image whose patch makes no progress", make: func(f *forger, m *bases.Manifest, _ string) {
 			m.Full = f.blob(stuck(f.t, nil, m.Image.Size))
 		}, text: "corrupt delta: two operations in a row give nothing"},
+		{name: "a full image that leads to another start than the one signed", make: func(f *forger, m *bases.Manifest, image string) {
+			start := strings.ToLower(image[:len(image)-1])
+			m.Start = &bases.IndexVersion{Version: 1, Size: int64(len(start)), SHA256: sha256.Sum256([]byte(start))}
+			m.Full = f.blob(patch(f.t, nil, []byte(strings.ToUpper(start))))
+			m.Deltas = []bases.Delta{{From: 1, Blob: f.blob(patch(f.t, []byte(start), []byte(image)))}}
+		}, text: "leads to another content"},
+		{name: "a delta from the start that leads to another content", make: func(f *forger, m *bases.Manifest, image string) {
+			start := image[:len(image)-1]
+			m.Start = &bases.IndexVersion{Version: 1, Size: int64(len(start)), SHA256: sha256.Sum256([]byte(start))}
+			m.Full = f.blob(patch(f.t, nil, []byte(start)))
+			m.Deltas = []bases.Delta{{From: 1, Blob: f.blob(patch(f.t, []byte(start), []byte(strings.ToUpper(image))))}}
+		}, text: "leads to another content"},
 		{name: "a delta to the wrong content", make: func(f *forger, m *bases.Manifest, image string) {
 			m.Deltas = []bases.Delta{{From: 2, Blob: f.blob(patch(f.t, f.old(), []byte(strings.ToUpper(image))[:m.Image.Size]))}}
 		}, first: updater.Updated, event: event.DeltaFailed, text: "another content than the one signed", hint: "the next best way"},
@@ -107,6 +119,17 @@ func forgedManifests() []odd {
 			text: "the most is"}),
 		again(odd{name: "a full image of a size that overflows", make: func(_ *forger, m *bases.Manifest, _ string) { m.Full.Size = math.MaxInt64 },
 			text: "the most is"}),
+		again(odd{name: "a start of a size that overflows", make: func(_ *forger, m *bases.Manifest, _ string) {
+			m.Start = &bases.IndexVersion{Version: 3, Size: math.MaxInt64}
+			m.Deltas = []bases.Delta{{From: 3, Blob: m.Full}}
+		}, text: "the most is"}),
+		again(odd{name: "a delta from the start of a size that overflows", make: func(_ *forger, m *bases.Manifest, _ string) {
+			m.Start = &bases.IndexVersion{Version: 3, Size: m.Image.Size}
+			m.Deltas = []bases.Delta{{From: 3, Blob: bases.Blob{Size: math.MaxInt64, SHA256: m.Full.SHA256}}}
+		}, text: "the most is"}),
+		again(odd{name: "a start from which no delta leads on", make: func(_ *forger, m *bases.Manifest, _ string) {
+			m.Start = &bases.IndexVersion{Version: 3, Size: m.Image.Size}
+		}, text: "from which no delta leads on"}),
 		again(odd{name: "a manifest of a module in the place of a base", make: func(_ *forger, m *bases.Manifest, _ string) { m.Type = "module" },
 			text: `type is "module", not "base"`}),
 		again(odd{name: "a file name that climbs out", make: func(_ *forger, m *bases.Manifest, _ string) { m.Image.File = "../../../escape" },

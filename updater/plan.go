@@ -157,6 +157,10 @@ func (u *Updater) suits(m *bases.Manifest, installed rollback.Ref, keys string) 
 	if max(m.Image.Size, m.Full.Size) > maxImage {
 		return refuse("its image has %d bytes, %d as fetched; the most is %d", m.Image.Size, m.Full.Size, int64(maxImage))
 	}
+	if d := m.FromStart(); d != nil && max(m.Start.Size, d.Size) > maxImage {
+		return refuse("its full image is that of version %d, of %d bytes, and the delta on from there has %d; the most is %d",
+			m.Start.Version, m.Start.Size, d.Size, int64(maxImage))
+	}
 	if m.Agent != "" && compareVersions(u.Version, m.Agent) < 0 {
 		return fmt.Errorf("it needs agent %s, this is %s: update the agent first", m.Agent, u.Version)
 	}
