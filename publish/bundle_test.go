@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/source"
@@ -109,6 +111,38 @@ func TestABundleOfDeltasHasWhatLeadsOn(t *testing.T) {
 	_, err := r.Bundle(t.Context(), publish.Bundle{Out: filepath.Join(t.TempDir(), "b"), From: 3})
 	if err == nil || !strings.Contains(err.Error(), "no deltas lead from version 3 of base hosts to version 7") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestABundleWithAFullImageHasWhatLeadsOnFromIt: the full image is that of a
+// version before the one that the bundle begins at.
+func TestABundleWithAFullImageHasWhatLeadsOnFromIt(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	random := rand.New(rand.NewPCG(3, 4))
+	var first []string
+	for range 1000 {
+		first = append(first, fmt.Sprintf("%016x.example", random.Uint64()))
+	}
+	for v := range 12 {
+		list := slices.Clone(first)
+		for range 50 * min(v, 1) {
+			list[random.IntN(len(list))] = fmt.Sprintf("%016x.example", random.Uint64())
+		}
+		put(t, r, "hosts", strings.Join(list, "\n")+"\n")
+	}
+	m := manifest(t, r, "hosts")
+	if m.Start == nil || m.Start.Version != 1 {
+		t.Fatalf("the full image is that of %+v", m.Start)
+	}
+	out := filepath.Join(t.TempDir(), "b")
+	if _, err := r.Bundle(t.Context(), publish.Bundle{Out: out, From: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []bases.Blob{m.Full, m.FromStart().Blob} {
+		if _, err := os.Stat(filepath.Join(out, b.Path())); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

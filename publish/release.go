@@ -37,7 +37,7 @@ type Released struct {
 	Unchanged bool      `json:"unchanged,omitempty"` // nothing was published
 	Records   int64     `json:"records"`
 	Size      int64     `json:"size"`        // of the image, in bytes
-	Full      int64     `json:"full_bytes"`  // of the full image as fetched
+	Full      int64     `json:"full_bytes"`  // that lead to it from nothing
 	Delta     int64     `json:"delta_bytes"` // of the delta from the newest version that has one, or 0
 	Deltas    int       `json:"deltas"`      // that lead to it, if it was published now
 	Warnings  []string  `json:"warnings,omitempty"`
