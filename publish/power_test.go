@@ -28,9 +28,10 @@ import (
 // each case.
 type press struct {
 	t      *testing.T
-	dir    string // where it works
-	before string // what it begins with: two versions of a base
-	in     string // content of the next version
+	dir    string    // where it works
+	before string    // what it begins with: two versions of a base
+	in     string    // content of the next version
+	day    time.Time // when that was published, a day ago
 	seed   uint64
 	random *rand.Rand
 	clones int
@@ -60,6 +61,11 @@ func jobs() map[string]job {
 			return release(ctx, r, p)
 		}},
 		"a release": {least: 2, most: 3, do: release},
+		"the first release of a day": {least: 2, most: 3, do: func(ctx context.Context, r *publish.Repository, p *press) error {
+			// It has a full image of its own; that of before becomes a delta back.
+			_, err := r.Publish(ctx, publish.Release{Name: "list", Path: p.in, Every: 72 * time.Hour})
+			return err
+		}},
 		"a refresh": {least: 2, most: 2, do: func(ctx context.Context, r *publish.Repository, _ *press) error {
 			_, err := r.Refresh(ctx)
 			return err
@@ -75,7 +81,7 @@ func jobs() map[string]job {
 }
 
 func release(ctx context.Context, r *publish.Repository, p *press) error {
-	_, err := r.Publish(ctx, publish.Release{Name: "list", Path: p.in, Every: 24 * time.Hour})
+	_, err := r.Publish(ctx, publish.Release{Name: "list", Path: p.in, Every: 72 * time.Hour, Published: p.day})
 	return err
 }
 
@@ -93,12 +99,13 @@ func newPress(t *testing.T) *press {
 	tmp := t.TempDir()
 	p := &press{t: t, dir: filepath.Join(tmp, "work"), before: filepath.Join(tmp, "before"), seed: seed}
 	p.in = writeFile(t, filepath.Join(tmp, "list.txt"), ten(0))
+	p.day = time.Now().AddDate(0, 0, -1).Truncate(time.Second)
 	p.must(os.Mkdir(p.dir, 0o755))
 	r := p.repository(nil)
 	_, err := r.Init(t.Context(), filepath.Join(p.dir, "keys"))
 	p.must(err)
 	for v := 1; v <= 2; v++ {
-		put(t, r, "list", ten(v))
+		put(t, r, "list", ten(v), func(rel *publish.Release) { rel.Published = p.day })
 	}
 	p.began = map[string]string{}
 	for _, role := range []string{"root", "targets", "bases", "snapshot", "timestamp"} {
