@@ -4,6 +4,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 CORPORA ?= ../shared/corpora
 FUZZTIME ?= 30s
 SIGN_KEY ?=
+TELL ?= -v
 
 .PHONY: help build test check fuzz system system-machines system-parts soak bench demo release clean
 
@@ -41,16 +42,17 @@ fuzz: ## fuzz each parser of outside bytes for FUZZTIME
 	done
 
 # Those that boot a machine wait most of their time: the others run beside them.
+# With TELL= they tell of what failed alone.
 MACHINES := TestClamAVOfDebian|TestFirewallOfAMachine|TestPackage|TestAgentUpdatesItself|TestServiceUnderSystemd
 
 system: ## run the tests with real parts (as root, at most 30 minutes)
 	$(MAKE) -j2 -Otarget system-machines system-parts
 
 system-machines:
-	go test -tags system -timeout 30m -v -run '$(MACHINES)' ./internal/systemtest
+	go test -tags system -timeout 30m $(TELL) -run '$(MACHINES)' ./internal/systemtest
 
 system-parts:
-	go test -tags system -timeout 30m -v -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
+	go test -tags system -timeout 30m $(TELL) -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
 
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m

@@ -137,7 +137,6 @@ func (w *packaged) wallBegins() {
 	w.stands("iptables")
 	w.sameOthers()
 	p := w.probe()
-	poll(w.t, 10*time.Second, "packets are sent", p.enough)
 	p.expectNothingLost()
 }
 
@@ -170,8 +169,9 @@ func (w *packaged) wallSwitches() {
 func (w *packaged) wallOffered(version, mechanism string) {
 	w.t.Helper()
 	w.mechanism = mechanism
+	w.publishes(version, w.built(version))
 	p := w.probe()
-	w.offers(version, w.built(version))
+	w.t.Log(w.run("freshet", "update"))
 	began := time.Now()
 	w.stands(mechanism)
 	w.t.Logf("rules by %s %s after the update", mechanism, time.Since(began).Round(10*time.Millisecond))
@@ -255,7 +255,6 @@ func (w *packaged) wallRuined(version, text string) {
 	w.stands("iptables")
 	w.sameOthers()
 	p := w.probe()
-	poll(w.t, 10*time.Second, "packets are sent", p.enough)
 	p.expectNothingLost()
 }
 
