@@ -25,7 +25,10 @@ func (a applied) ratio() float64 { return float64(a.Apply.CPU) / float64(a.Floor
 
 func (l *lab) applies(ctx context.Context, list []*corpus) ([]applied, error) {
 	var done []applied
-	if c := largest(list); c != nil {
+	for _, c := range list {
+		if c.Tree || last(c).Size < large && c != largest(list) {
+			continue
+		}
 		n := len(c.Versions)
 		for _, p := range choose(n, []int{1, firstToLast}, false) {
 			if !chosenForSlow(p, n) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -20,6 +21,7 @@ var update = flag.Bool("update", false, "write testdata/vectors.json anew: only 
 type vector struct {
 	Name   string
 	Old    string // hex
+	Times  int    `json:",omitempty"` // old is repeated so often, 0 is once
 	Delta  string // hex
 	Size   int
 	SHA256 string
@@ -44,7 +46,7 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range vs {
 		t.Run(v.Name, func(t *testing.T) {
-			old, patch := unhex(t, v.Old), unhex(t, v.Delta)
+			old, patch := v.old(t), unhex(t, v.Delta)
 			var out bytes.Buffer
 			if err := apply(&out, old, patch, v.Size); err != nil {
 				t.Fatal(err)
@@ -54,6 +56,10 @@ func TestVectors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (v *vector) old(t *testing.T) []byte {
+	return bytes.Repeat(unhex(t, v.Old), max(v.Times, 1))
 }
 
 func unhex(t *testing.T, s string) []byte {
@@ -80,22 +86,24 @@ func writeVectors(t *testing.T) {
 		name     string
 		old, new []byte
 		m        delta.Matcher
+		times    int
 	}{
-		{"nothing changed", text, text, delta.Hash{}},
-		{"nothing at all", nil, nil, nil},
-		{"one line inserted", text, lines("0000140.a-new-one.example\n"), delta.Hash{}},
-		{"many lines inserted", text[:300], text, delta.Hash{}},
-		{"lines removed", text, append(bytes.Clone(text[:310]), text[620:]...), delta.Hash{}},
-		{"lines moved and the last without its end", append(bytes.Clone(text), "end"...), append(append(bytes.Clone(text[310:930]), text[:310]...), "the end"...), delta.Hash{}},
-		{"records of one size", table(400), edited(table(400)), delta.Hash{}},
-		{"a swarm of differences", bin, swarm(bin), same{}},
-		{"sparse differences", text, changed, same{}},
-		{"dense differences", bin, moved, same{}},
-		{"halves swapped", text, append(bytes.Clone(text[600:]), text[:600]...), delta.Hash{}},
-		{"raw section", bin, append(bytes.Clone(bin), noise(2, 300)...), delta.Hash{}},
-		{"zstd section", text, bytes.Repeat(list(30), 160), delta.Hash{}},
-		{"whole image, packed", nil, text, nil},
-		{"whole image, zstd", nil, bytes.Repeat(list(30), 160), nil},
+		{"nothing changed", text, text, delta.Hash{}, 0},
+		{"nothing at all", nil, nil, nil, 0},
+		{"one line inserted", text, lines("0000140.a-new-one.example\n"), delta.Hash{}, 0},
+		{"many lines inserted", text[:300], text, delta.Hash{}, 0},
+		{"lines removed", text, append(bytes.Clone(text[:310]), text[620:]...), delta.Hash{}, 0},
+		{"lines moved and the last without its end", append(bytes.Clone(text), "end"...), append(append(bytes.Clone(text[310:930]), text[:310]...), "the end"...), delta.Hash{}, 0},
+		{"records of one size", table(400), edited(table(400)), delta.Hash{}, 0},
+		{"a swarm of differences", bin, swarm(bin), same{}, 0},
+		{"sparse differences", text, changed, same{}, 0},
+		{"dense differences", bin, moved, same{}, 0},
+		{"halves swapped", text, append(bytes.Clone(text[600:]), text[:600]...), delta.Hash{}, 0},
+		{"raw section", bin, append(bytes.Clone(bin), noise(2, 300)...), delta.Hash{}, 0},
+		{"zstd section", text, bytes.Repeat(list(30), 160), delta.Hash{}, 0},
+		{"whole image, packed", nil, text, nil, 0},
+		{"whole image, zstd", nil, bytes.Repeat(list(30), 160), nil, 0},
+		{"a large image", list(200), scattered(bytes.Repeat(list(200), large)), delta.Hash{}, large},
 	}
 	var vs []vector
 	for _, r := range rows {
@@ -103,9 +111,11 @@ func writeVectors(t *testing.T) {
 		if r.m != nil {
 			opt.Matchers = []delta.Matcher{r.m}
 		}
-		d := roundTrip(t, r.old, r.new, opt)
+		v := vector{Name: r.name, Old: hex.EncodeToString(r.old), Times: r.times, Size: len(r.new)}
+		v.Delta = hex.EncodeToString(roundTrip(t, v.old(t), r.new, opt))
 		sum := sha256.Sum256(r.new)
-		vs = append(vs, vector{r.name, hex.EncodeToString(r.old), hex.EncodeToString(d), len(r.new), hex.EncodeToString(sum[:])})
+		v.SHA256 = hex.EncodeToString(sum[:])
+		vs = append(vs, v)
 	}
 	b, err := json.MarshalIndent(vs, "", " ")
 	if err != nil {
@@ -117,6 +127,21 @@ func writeVectors(t *testing.T) {
 	if err := os.WriteFile(vectorsFile, append(b, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// large is how often a list of 200 lines is repeated to be more than 32 MiB.
+const large = 5700
+
+// scattered is text with lines more at some places.
+func scattered(text []byte) []byte {
+	var b []byte
+	for i := range 12 {
+		at := bytes.IndexByte(text[len(text)/30:], '\n') + 1 + len(text)/30
+		b = append(b, text[:at]...)
+		b = fmt.Appendf(b, "%07d.host-%x.example\n%07d.new-%d.example\n", i*31+3, uint32(i)*2654435761>>3, i*31+4, i)
+		text = text[at:]
+	}
+	return append(b, text...)
 }
 
 // table is a binary table: n records of ten bytes, an ascending number, one

@@ -37,8 +37,8 @@ func TestSecondApplier(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			dir := t.TempDir()
 			old, patch := filepath.Join(dir, "old"), filepath.Join(dir, "delta")
-			for path, data := range map[string]string{old: v.Old, patch: v.Delta} {
-				if err := os.WriteFile(path, unhex(t, data), 0o600); err != nil {
+			for path, data := range map[string][]byte{old: v.old(t), patch: unhex(t, v.Delta)} {
+				if err := os.WriteFile(path, data, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

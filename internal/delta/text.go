@@ -12,6 +12,7 @@ const (
 	textOrders = 7 // contexts of the last 1, 2, 3, 4 and 6 bytes, of the current word, and of the place in the record
 	textInputs = textOrders + 5
 	slotBits   = 15  // slots of 16 counters for each order
+	fewSlots   = 13  // for large images, whose deltas are small: what is not touched costs no time
 	matchBits  = 16  // places by the hash of the last four bytes
 	around     = 160 // bytes of old before and after an insertion that are followed
 
@@ -85,10 +86,11 @@ func newTextModel(l *logistic, unit int, size int64) *textModel {
 	t := &textModel{logistic: l, unit: unit, learn: learnBudget, scan: scanBudget}
 	t.slotBits, t.matchBits = tableBits(size, 8, slotBits), tableBits(size, 8, matchBits)
 	if size >= largeImage {
-		t.learn, t.scan = learnBudget/2, 0
+		t.slotBits, t.learn, t.scan = fewSlots, learnBudget/2, 0
 	}
 	for o := range t.slots {
 		t.slots[o] = make([]slot, 1<<t.slotBits)
+		clear(t.slots[o]) // a page that is read before it is written to costs two faults
 	}
 	for s := range t.weights {
 		for i := range t.weights[s] {

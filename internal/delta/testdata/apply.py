@@ -286,7 +286,7 @@ class Text:
         for i, x in enumerate(c):
             h = h32(x) ^ node * 0x85ebca6b & M32
             h = (h ^ h >> 15) * 0xc2b2ae35 & M32
-            key, check = (i, h >> 32 - self.a.t(15)), h & 0xffff
+            key, check = (i, h >> 32 - (13 if self.a.size >= 2**25 else self.a.t(15))), h & 0xffff
             if key not in self.slots or self.slots[key][0] != check:
                 self.slots[key] = check, defaultdict(Counter)
             got.append(self.slots[key][1])
