@@ -10,17 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/freshet/freshet/firewall"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/systemtest/probe"
 )
 
 // world is a host in a network namespace of its own, a peer on its wire, and a
@@ -87,24 +85,15 @@ func newParallelWorld(t *testing.T) *world {
 	return w
 }
 
-// in runs do in a namespace of the world: "" the host, "p" the peer, "c" the
-// container. Processes and sockets that do begins are there.
+// namespace is the file of a namespace of the world: "" the host, "p" the peer,
+// "c" the container.
+func (w *world) namespace(where string) string { return "/run/netns/" + w.name + where }
+
+// in runs do in a namespace. Processes and sockets that do begins are there.
 func (w *world) in(where string, do func()) {
 	w.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends here
-		f, err := os.Open("/run/netns/" + w.name + where)
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			f.Close()
-		}
-		if err == nil {
-			do()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+	err := probe.In(w.namespace(where), func() error { do(); return nil })
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -44,7 +44,7 @@ func (w *packaged) wallAtBoot() {
 	}
 	w.stands("iptables")
 	p := w.probe()
-	p.expectNothingLost()
+	p.ExpectNothingLost(w.t)
 	w.othersAreBack()
 }
 
@@ -139,7 +139,7 @@ func (w *packaged) wallGoesBack() {
 	w.t.Log(w.run("freshet", "modules", "rollback", "agent"))
 	w.stands("iptables")
 	w.t.Logf("rules by iptables %s after the rollback began", time.Since(began).Round(10*time.Millisecond))
-	p.expectNothingLost()
+	p.ExpectNothingLost(w.t)
 	w.sameOthers()
 }
 

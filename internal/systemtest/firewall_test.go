@@ -130,14 +130,14 @@ func (w *packaged) wallBegins() {
 		w.t.Errorf("of a fresh install: %s", out)
 	}
 	before := w.probe()
-	poll(w.t, 10*time.Second, "others let in what is to be forbidden", func() bool { return before.through.Load() > 0 })
+	poll(w.t, 10*time.Second, "others let in what is to be forbidden", func() bool { return before.Through() > 0 })
 	w.shutsNobodyOut()
-	before.end()
+	before.End()
 	w.run("freshet", "firewall", "apply")
 	w.stands("iptables")
 	w.sameOthers()
 	p := w.probe()
-	p.expectNothingLost()
+	p.ExpectNothingLost(w.t)
 }
 
 // shutsNobodyOut expects that the rules are not put in force while somebody
@@ -175,7 +175,7 @@ func (w *packaged) wallOffered(version, mechanism string) {
 	began := time.Now()
 	w.stands(mechanism)
 	w.t.Logf("rules by %s %s after the update", mechanism, time.Since(began).Round(10*time.Millisecond))
-	p.expectNothingLost()
+	p.ExpectNothingLost(w.t)
 	w.sameOthers()
 	w.confirms("v" + version)
 	w.good = version
@@ -255,7 +255,7 @@ func (w *packaged) wallRuined(version, text string) {
 	w.stands("iptables")
 	w.sameOthers()
 	p := w.probe()
-	p.expectNothingLost()
+	p.ExpectNothingLost(w.t)
 }
 
 func (w *packaged) wallDeleted() {
