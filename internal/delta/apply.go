@@ -13,6 +13,7 @@ import (
 const (
 	outBuffer = 256 << 10
 	oldBuffer = 64 << 10
+	oldJump   = 8 << 10 // read after a jump
 )
 
 // Apply writes to w the new image that patch leads to from old: exactly
@@ -227,14 +228,22 @@ func (a *applier) readOld(b []byte) error {
 	return nil
 }
 
-// fill reads the buffer's piece of old anew, from at on.
+// fill reads the buffer's piece of old anew, so that it has the byte at at. After a
+// jump that is little, as a delta may jump for each byte that it gives, and
+// more and more where what is read goes on.
 func (a *applier) fill(at int64) error {
-	n := min(int64(len(a.buf)), a.old.size-at)
+	from, n := at, int64(len(a.buf))
+	if at != a.bufAt+a.bufLen {
+		from, n = at&^(oldJump/2-1), oldJump
+	} else if a.bufLen > 0 {
+		n = min(n, 2*max(a.bufLen, oldJump))
+	}
+	n = min(n, a.old.size-from)
 	a.bufLen = 0
-	if _, err := a.old.ReadAt(a.buf[:n], at); err != nil {
+	if _, err := a.old.ReadAt(a.buf[:n], from); err != nil {
 		return err
 	}
-	a.bufAt, a.bufLen = at, n
+	a.bufAt, a.bufLen = from, n
 	return nil
 }
 

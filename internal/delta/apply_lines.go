@@ -57,25 +57,26 @@ func (a *applier) copyLines(n int64) error {
 		if !long {
 			copy(room, part[:size])
 		}
+		ended := part[size-1] == '\n' // of old: differences come now, and may be in part
 		if err := a.differ(room[:size]); err != nil {
 			return err
 		}
-		long = size == len(part)
+		long = size == len(part) && size >= oldBuffer/4
 		a.out = a.out[:len(a.out)+size]
 		a.pos += int64(size)
 		a.written += int64(size)
-		if n -= found; a.pos == a.old.size && part[size-1] != '\n' {
+		if n -= found; a.pos == a.old.size && !ended {
 			n--
 		}
 	}
 	return nil
 }
 
-// skipLines moves on in old by n lines. All skips together pass over the old
-// image at most once, so that they cost no more than reading it.
+// skipLines moves on in old by n lines. All skips together pass over as many
+// bytes as old has at most, so that they cost no more than reading it.
 func (a *applier) skipLines(n int64) error {
 	for n > 0 {
-		if a.pos == a.old.size || a.skipped > a.old.size {
+		if a.pos == a.old.size {
 			return corrupt("it skips %d lines too many", n)
 		}
 		part, err := a.peek(oldBuffer)
@@ -84,7 +85,9 @@ func (a *applier) skipLines(n int64) error {
 		}
 		size, found := upTo(part, n)
 		a.pos += int64(size)
-		a.skipped += int64(size)
+		if a.skipped += int64(size); a.skipped > a.old.size {
+			return corrupt("its skips pass over more bytes than the old image has")
+		}
 		if n -= found; a.pos == a.old.size && part[size-1] != '\n' {
 			n--
 		}

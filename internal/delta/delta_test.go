@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/freshet/freshet/internal/delta"
@@ -44,6 +46,47 @@ func list(n int) []byte {
 		fmt.Fprintf(&b, "%07d.host-%x.example\n", i*7, uint32(i)*2654435761)
 	}
 	return b.Bytes()
+}
+
+// TestRecordsInAnotherOrder makes deltas of feeds that are sorted by what changed
+// last: what is copied is not in old's order any more.
+func TestRecordsInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	record := func(i int) string {
+		return fmt.Sprintf("  {\n    \"id\": %d,\n    \"url\": \"http://host-%x.example/login\",\n    \"verified\": \"yes\"\n  },\n", 8000000+3*i, uint32(i)*2654435761)
+	}
+	for _, n := range []int{150, 1500} {
+		var records []string
+		for i := range n {
+			records = append(records, record(i))
+		}
+		old := []byte(strings.Join(records, ""))
+		for seed := range uint64(6) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			bumped, swapped, blocks := slices.Clone(records), slices.Clone(records), []string(nil)
+			for range 8 {
+				i := r.IntN(n)
+				bumped = slices.Insert(slices.Delete(bumped, i, i+1), 0, records[r.IntN(n)])
+				i, j := r.IntN(n), r.IntN(n)
+				swapped[i], swapped[j] = swapped[j], swapped[i]
+			}
+			k := n / (2 * (2 + int(seed)))
+			for i := 0; i+k <= n/2; i += k {
+				blocks = append(append(blocks, records[n/2+i:n/2+i+k]...), records[i:i+k]...)
+			}
+			for name, list := range map[string][]string{"bumped": bumped, "swapped": swapped, "blocks in turn": blocks} {
+				for _, m := range []delta.Matcher{nil, delta.Hash{}, delta.Suffix{}} {
+					opt := delta.Options{}
+					if m != nil {
+						opt.Matchers = []delta.Matcher{m}
+					}
+					if d := roundTrip(t, old, []byte(strings.Join(list, "")), opt); len(d) > len(old)/20+200 {
+						t.Errorf("%d records %s, seed %d: %d bytes", n, name, seed, len(d))
+					}
+				}
+			}
+		}
+	}
 }
 
 func noise(seed uint64, n int) []byte {

@@ -185,7 +185,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	old := pattern(size)
 	var d bytes.Buffer
 	{
-		small := make([]byte, 1<<16)
+		small := make([]byte, 33<<20) // with the tables of a large image
 		old.ReadAt(small, 0)
 		if _, err := delta.Make(t.Context(), &d, small, append([]byte("a line\n"), small...), delta.Options{}); err != nil {
 			t.Fatal(err)

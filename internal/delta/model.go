@@ -73,7 +73,7 @@ func newLengthModel(r *rates, unit int) *lengthModel {
 
 // code codes n ≥ 0; decoded it is at most 1<<62.
 func (m *lengthModel) code(c bitCoder, n int64) int64 {
-	return m.codeRest(c, n, func(n int64) int64 { return int64(m.numberModel.code(c, uint64(n))) })
+	return m.codeRest(c, n, func(n int64) int64 { return int64(min(m.numberModel.code(c, uint64(n)), 1<<62)) })
 }
 
 // codeSigned codes a number of either sign; decoded it is at most 1<<62 and at

@@ -8,6 +8,7 @@ type packer struct {
 	enc      *rangeEncoder
 	p        *packed
 	pos, at  int64 // in old and new
+	skipped  int64 // bytes passed over by skips of lines
 	left     int64 // bytes copied since the last difference
 	known    bool  // the gap to the next difference was coded
 }
@@ -39,7 +40,8 @@ func (k *packer) bytes(op Op) {
 }
 
 // lines codes an operation that counts lines. A move that is no skip of lines
-// is the only thing that an operation without insertion and skip can be.
+// is the only thing that an operation without insertion and skip can be: one
+// back, or one on over what skips have passed over already.
 func (k *packer) lines(op Op) {
 	k.p.copies.code(k.enc, countLines(k.new[k.at:k.at+op.Copy]))
 	k.copyRun(op.Copy)
@@ -49,10 +51,15 @@ func (k *packer) lines(op Op) {
 	}
 	k.p.insert.code(k.enc, inserted)
 	skip := max(op.Seek, 0)
+	if k.skipped+skip > int64(len(k.old)) {
+		skip = 0
+	}
+	k.skipped += skip
 	k.p.seek.code(k.enc, countLines(k.old[k.pos:k.pos+skip]))
 	k.text(op.Insert)
 	k.pos += skip
-	if op.Seek >= 0 {
+	move := op.Seek - skip
+	if move == 0 && op.Insert+op.Seek > 0 {
 		return
 	}
 	if op.Insert > 0 {
@@ -61,8 +68,8 @@ func (k *packer) lines(op Op) {
 		k.p.insert.code(k.enc, 0)
 		k.p.seek.code(k.enc, 0)
 	}
-	k.p.move.codeSigned(k.enc, op.Seek)
-	k.pos += op.Seek
+	k.p.move.codeSigned(k.enc, move)
+	k.pos += move
 }
 
 // copyRun codes the differences within the next n copied bytes.

@@ -1,0 +1,122 @@
+package delta
+
+import (
+	"bytes"
+	"io"
+	"testing"
+)
+
+// forge packs a delta of operations by hand, without differences and insertions
+// that a section would have.
+func forge(unit int, size int64, do func(*packed, bitCoder)) []byte {
+	enc := newRangeEncoder()
+	h := header{unit: unit, flags: flagInserts}
+	if unit != unitBytes {
+		h.flags |= flagUnit
+	}
+	p := newPacked(enc, h.flags, unit, size)
+	do(p, enc)
+	p.another(false)
+	return append(h.append(nil), enc.finish()...)
+}
+
+// counting is an image that counts the bytes that are read of it.
+type counting struct {
+	*bytes.Reader
+	n int64
+}
+
+func (c *counting) ReadAt(b []byte, at int64) (int, error) {
+	n, err := c.Reader.ReadAt(b, at)
+	c.n += int64(n)
+	return n, err
+}
+
+// TestJumpsReadLittle has deltas jump for each byte or two that they give.
+func TestJumpsReadLittle(t *testing.T) {
+	const size = 1 << 20
+	backward := forge(unitBytes, size, func(p *packed, c bitCoder) {
+		op := func(copied, seek int64) {
+			p.another(true)
+			p.copies.code(c, copied)
+			p.insert.code(c, 0)
+			p.seek.codeSigned(c, seek)
+		}
+		op(0, size-1)
+		for range size - 1 {
+			op(1, -2)
+		}
+	})
+	const rounds = 1 << 16
+	overTheEnd := forge(unitLines, 2*rounds+2, func(p *packed, c bitCoder) {
+		op := func(lines, move int64) {
+			p.another(true)
+			p.copies.code(c, lines)
+			p.insert.code(c, 0)
+			p.seek.code(c, 0)
+			p.move.codeSigned(c, move)
+		}
+		op(1, oldBuffer-2)
+		for range rounds {
+			op(2, -2)
+		}
+	})
+	for _, row := range []struct {
+		name  string
+		old   []byte
+		patch []byte
+		size  int64
+	}{
+		{"backward", bytes.Repeat([]byte("0123456789abcdef"), size/16), backward, size},
+		{"over the end of what was read", bytes.Repeat([]byte("\n"), size), overTheEnd, 2*rounds + 2},
+	} {
+		old := &counting{Reader: bytes.NewReader(row.old)}
+		if err := Apply(t.Context(), io.Discard, old, size, bytes.NewReader(row.patch), int64(len(row.patch)), row.size); err != nil {
+			t.Errorf("%s: %v", row.name, err)
+		}
+		if old.n > 4*size {
+			t.Errorf("%s: %d bytes of old were read for %d of new, by %d of a delta", row.name, old.n, row.size, len(row.patch))
+		}
+	}
+}
+
+// TestSkipsPassOverOldOnce holds the bound to the byte: one line more is refused.
+func TestSkipsPassOverOldOnce(t *testing.T) {
+	old := bytes.Repeat([]byte("a line\n"), 20000)
+	all := int64(len(old))
+	for _, more := range []int64{0, 1} {
+		patch := forge(unitLines, 14, func(p *packed, c bitCoder) {
+			op := func(copied, skipped int64) {
+				p.another(true)
+				p.copies.code(c, copied)
+				p.insert.code(c, 0)
+				p.seek.code(c, skipped)
+			}
+			op(1, all/7-1)
+			op(0, 0)
+			p.move.codeSigned(c, -all)
+			op(1, 1+more) // once more over what was skipped
+		})
+		err := Apply(t.Context(), io.Discard, bytes.NewReader(old), all, bytes.NewReader(patch), int64(len(patch)), 14)
+		if (err != nil) != (more > 0) {
+			t.Errorf("%d lines more than old has: %v", more, err)
+		}
+	}
+}
+
+// TestNumbersBeyondAllSizes has a count that is negative in 64 bits.
+func TestNumbersBeyondAllSizes(t *testing.T) {
+	old := []byte("one line\nanother\n")
+	size := int64(len(old))
+	for _, unit := range []int{unitBytes, unitLines} {
+		patch := forge(unit, size, func(p *packed, c bitCoder) {
+			p.another(true)
+			p.copies.numberModel.code(c, 1<<64-5)
+			p.insert.code(c, 0)
+			p.seek.code(c, 1)
+		})
+		if err := Apply(t.Context(), io.Discard, bytes.NewReader(old), size, bytes.NewReader(patch), int64(len(patch)), size); err == nil {
+			t.Errorf("unit %d: it was taken for nothing", unit)
+		}
+	}
+}
