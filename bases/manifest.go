@@ -180,6 +180,12 @@ func NameIn(data []byte) (string, error) {
 	return m.Name, err
 }
 
+// Bounds of a manifest's lists, so that a hostile one takes little memory.
+const (
+	maxDeltas  = 1024
+	maxChecked = 4096
+)
+
 // Check says what is senseless in m.
 func (m *Manifest) Check() error {
 	if m.Type != "base" {
@@ -212,6 +218,14 @@ func (m *Manifest) Check() error {
 		if m.FromStart() == nil {
 			return fmt.Errorf("the full image is that of version %d, from which no delta leads on", m.Start.Version)
 		}
+	}
+	switch {
+	case len(m.Deltas) > maxDeltas:
+		return fmt.Errorf("%d deltas, the most is %d", len(m.Deltas), maxDeltas)
+	case len(m.Checks.MustHave)+len(m.Checks.MustLack) > maxChecked:
+		return fmt.Errorf("%d records must be there or lack, the most is %d", len(m.Checks.MustHave)+len(m.Checks.MustLack), maxChecked)
+	case len(m.Agent) > 64:
+		return fmt.Errorf("the version of the agent that it needs has %d bytes", len(m.Agent))
 	}
 	if m.Index != nil && m.Index.Size <= 0 {
 		return fmt.Errorf("delta index of %d bytes", m.Index.Size)

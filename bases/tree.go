@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +31,8 @@ const treeMagic = "freshet-tree 1\n"
 const (
 	maxTreeIndex = 32 << 20
 	maxTreePath  = 1024
+	maxTreeDepth = 64
+	maxTreeNames = 1 << 17 // files and folders
 )
 
 type treeEntry struct {
@@ -88,6 +89,8 @@ func parseTree(index []byte) ([]treeEntry, error) {
 		}
 		if n := len(entries); n > 0 && entries[n-1].path >= e.path {
 			return nil, fmt.Errorf("tree: %q stands out of order", e.path)
+		} else if n == maxTreeNames {
+			return nil, errManyNames
 		}
 		entries = append(entries, e)
 	}
@@ -98,6 +101,9 @@ func parseTree(index []byte) ([]treeEntry, error) {
 }
 
 func parseTreeLine(line string) (treeEntry, error) {
+	if len(line) > maxTreePath+32 {
+		return treeEntry{}, fmt.Errorf("tree: a path of %d bytes, the most is %d", len(line)-len("- 0 "), maxTreePath)
+	}
 	mode, rest, ok1 := strings.Cut(line, " ")
 	size, name, ok2 := strings.Cut(rest, " ")
 	n, err := strconv.ParseInt(size, 10, 64)
@@ -108,35 +114,48 @@ func parseTreeLine(line string) (treeEntry, error) {
 	return e, nil
 }
 
+// A treeName is a name within a folder; what was folded has no case.
+type treeName struct {
+	folder int // 0: the root of the tree
+	folded string
+}
+
+var errManyNames = fmt.Errorf("the tree has more than %d files and folders", maxTreeNames)
+
 // checkTree refuses paths that climb out, clash, or mean different files on
 // different systems.
 func checkTree(entries []treeEntry) error {
 	if len(entries) == 0 {
 		return errors.New("the tree has no files")
 	}
+	type node struct {
+		id   int
+		name string
+		file bool
+	}
 	fold := cases.Fold()
-	seen := make(map[string]string, len(entries))
-	files := make(map[string]bool, len(entries))
+	seen := make(map[treeName]node, len(entries))
 	for _, e := range entries {
 		if err := checkTreePath(e.path); err != nil {
 			return err
 		}
-		files[e.path] = true
-		for p := e.path; p != "."; p = path.Dir(p) {
-			key := norm.NFC.String(fold.String(p))
-			if other, ok := seen[key]; ok && other != p {
-				return fmt.Errorf("tree: %q and %q differ by case alone", other, p)
-			} else if ok && p != e.path {
-				break // its parents have been seen with it
+		at, begins := 0, 0
+		for part := range strings.SplitSeq(e.path, "/") {
+			ends := begins + len(part)
+			key := treeName{at, norm.NFC.String(fold.String(part))}
+			n, ok := seen[key]
+			switch file := ends == len(e.path); {
+			case !ok && len(seen) == maxTreeNames:
+				return errManyNames
+			case !ok:
+				n = node{len(seen) + 1, part, file}
+				seen[key] = n
+			case n.name != part:
+				return fmt.Errorf("tree: %q and %q differ by case alone", e.path[:begins]+n.name, e.path[:ends])
+			case n.file || file:
+				return fmt.Errorf("tree: %q is both a file and a folder, or there twice", e.path[:ends])
 			}
-			seen[key] = p
-		}
-	}
-	for _, e := range entries {
-		for p := path.Dir(e.path); p != "."; p = path.Dir(p) {
-			if files[p] {
-				return fmt.Errorf("tree: %q is both a file and a folder", p)
-			}
+			at, begins = n.id, ends+1
 		}
 	}
 	return nil
@@ -151,6 +170,9 @@ func checkTreePath(p string) error {
 	}
 	if !norm.NFC.IsNormalString(p) {
 		return fmt.Errorf("tree: %q is not in Unicode normalization form C", p)
+	}
+	if n := strings.Count(p, "/"); n >= maxTreeDepth {
+		return fmt.Errorf("tree: a path of %d parts, the most is %d", n+1, maxTreeDepth)
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		if part == "" || part == "." || part == ".." || len(part) > 255 {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -97,6 +98,10 @@ func (s State) BadEnd() State {
 	return s
 }
 
+// maxReason is how much of a reason is kept, in bytes: it may quote what a
+// stranger wrote, and what holds one version back must not cost the others.
+const maxReason = 2 << 10
+
 // Withdraw adds to the quarantine, one entry a base and version.
 func (s State) Withdraw(gone ...Withdrawn) State {
 	s.Quarantine = slices.Clone(s.Quarantine)
@@ -104,6 +109,9 @@ func (s State) Withdraw(gone ...Withdrawn) State {
 		s.Quarantine = slices.DeleteFunc(s.Quarantine, func(o Withdrawn) bool {
 			return o.Base == w.Base && o.Version == w.Version && o.Module == w.Module && o.Release == w.Release
 		})
+		if len(w.Reason) > maxReason {
+			w.Reason = strings.ToValidUTF8(w.Reason[:maxReason], "") + "…"
+		}
 		s.Quarantine = append(s.Quarantine, w)
 	}
 	return s

@@ -66,8 +66,11 @@ func (s Store) Save(st State) error {
 		return fmt.Errorf("saving the state: %w", err)
 	}
 	data, err := seal(st)
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("it has %d bytes, and no more than %d are read", len(data), maxFile)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("saving the state: %w", err)
 	}
 	if err := s.Disk.WriteFile(filepath.Join(s.Dir, "state.json"), data, 0o644); err != nil {
 		return fmt.Errorf("saving the state: %w", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -74,12 +75,24 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 			notContent = true
 		}
 	}
-	err := inOneLine(errs)
 	if notContent {
-		return "", err
+		return "", inOneLine(withoutContent(errs))
 	}
 	os.Remove(path) // nobody has the rest of it
-	return "", &contentError{err}
+	return "", &contentError{inOneLine(errs)}
+}
+
+// withoutContent leaves of what is about content the words alone: another source
+// may have it, when it can be reached again.
+func withoutContent(errs []error) []error {
+	list := slices.Clone(errs)
+	for i, err := range list {
+		var content *contentError
+		if errors.As(err, &content) {
+			list[i] = errors.New(err.Error())
+		}
+	}
+	return list
 }
 
 // rangeRefused says whether a source has the file but not the rest of it.
@@ -157,7 +170,7 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	if _, err := f.Seek(start, io.SeekStart); err != nil {
 		return false, &localError{err}
 	}
-	w := &progressWriter{w: f, done: done, at: start, disk: func() error { return u.Disk.Do("write", path) }}
+	w := &progressWriter{w: f, done: done, at: start, from: start, began: time.Now(), disk: func() error { return u.Disk.Do("write", path) }}
 	from := io.LimitReader(body, b.Size-start)
 	if bucket := u.limiter(); bucket != nil {
 		from = paced{ctx, from, bucket}
@@ -165,8 +178,7 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 	_, err = io.CopyBuffer(w, from, make([]byte, 64<<10))
 	if w.err != nil {
 		err = &localError{w.err}
-	}
-	if err != nil && w.err == nil {
+	} else if err != nil {
 		err = fmt.Errorf("%s from %s broke off after %d of %d bytes, and is resumed there: %w", b.Path(), s.Name(), w.at, b.Size, err)
 	}
 	return start > 0, err
@@ -181,14 +193,20 @@ func patience(size int64) time.Duration {
 }
 
 type progressWriter struct {
-	w    io.Writer
-	at   int64
-	done func(int64)
-	disk func() error
-	err  error // of the disk
+	w     io.Writer
+	from  int64
+	at    int64
+	began time.Time
+	done  func(int64)
+	disk  func() error
+	err   error // of the disk
 }
 
+// Write ends a download whose source has not kept up so far.
 func (p *progressWriter) Write(b []byte) (n int, err error) {
+	if time.Since(p.began) > patience(p.at-p.from) {
+		return 0, errTooSlow
+	}
 	if err = p.disk(); err == nil {
 		n, err = p.w.Write(b)
 	}

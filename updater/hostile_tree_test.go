@@ -53,6 +53,10 @@ func forgedTrees() []odd {
 		{"has a control character", tree("- 4 a\x1b[2Jescape"), "control character"},
 		{"is not UTF-8", tree("- 4 a\xff"), "not UTF-8"},
 		{"is too long", tree("- 4 " + strings.Repeat("escape/", 200) + "a"), "a path of"},
+		{"is too deep", tree("- 4 " + strings.Repeat("a/", 64) + "escape"), "a path of 65 parts"},
+		{"is longer than a state may be", "freshet-tree 1\n- x " + strings.Repeat("a", 18<<20) + "\n\n", "a path of 18"},
+		{"is one of too many", tree(many(1<<17 + 1)...), "more than 131072 files and folders"},
+		{"lies in one of too many folders", tree(many(1<<17/63+1, strings.Repeat("/F", 62))...), "more than 131072 files and folders"},
 		{"has a size below zero", "freshet-tree 1\n- -4 escape\n\nxxxx", "is no entry"},
 		{"has a size that overflows", "freshet-tree 1\n- 9223372036854775807 a\n- 9223372036854775807 b\n\nxxxx", "longer than the image"},
 	}
@@ -66,6 +70,15 @@ func forgedTrees() []odd {
 		odd{name: "a tree that is none", make: of("escape\n\n"), text: "no tree"},
 		odd{name: "a tree with more bytes than its files", make: of(tree("- 4 escape") + "more"), text: "signed are"},
 	)
+}
+
+// many are n lines of a tree, of empty files.
+func many(n int, below ...string) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("- 0 %06d%s", i, strings.Join(below, ""))
+	}
+	return lines
 }
 
 // tryPatch applies a patch to see what it does.

@@ -55,7 +55,7 @@ func (u *Updater) fetchModule(ctx context.Context, o *offer, j *moduleJob, r *re
 		if !errors.As(err, &content) || i == len(ways)-1 {
 			return err
 		}
-		u.notes = append(u.notes, fmt.Sprintf("module %s: a delta to %s failed, the next best way is taken: %v", m.Name, m.Version, err))
+		u.note(fmt.Sprintf("module %s: a delta to %s failed, the next best way is taken: %v", m.Name, m.Version, err))
 	}
 	return nil
 }

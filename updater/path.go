@@ -16,7 +16,7 @@ type ways struct {
 func newWays(m *bases.Manifest) *ways {
 	w := &ways{images: map[int64]bases.IndexVersion{}}
 	if m.Start != nil {
-		w.images[m.Start.Version] = *m.Start
+		w.knows(*m.Start)
 	}
 	w.add(m.Version, m.Deltas)
 	return w
@@ -28,11 +28,19 @@ func (w *ways) add(to int64, deltas []bases.Delta) {
 	}
 }
 
+// knows notes the image of a version. What the manifest says of one stands,
+// whatever an index says: it was judged by that.
+func (w *ways) knows(v bases.IndexVersion) {
+	if _, ok := w.images[v.Version]; !ok {
+		w.images[v.Version] = v
+	}
+}
+
 func (w *ways) addFar(x *bases.FarIndex) {
-	w.images[x.Version] = x.IndexVersion
+	w.knows(x.IndexVersion)
 	w.add(x.Version, x.Deltas)
 	if x.On != nil {
-		w.images[x.On.Version] = x.On.IndexVersion
+		w.knows(x.On.IndexVersion)
 		w.edges = append(w.edges, Step{From: x.Version, To: x.On.Version, Blob: x.On.Delta})
 	}
 }

@@ -69,6 +69,7 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 	u.signed = s.offer.view.SignedAt()
 	u.usurped(ctx, s)
 	u.only(ctx, s.offer)
+	u.notTooMany(s)
 	for _, name := range slices.Sorted(maps.Keys(s.now.Bases)) {
 		if u.Bases != nil && !slices.Contains(u.Bases, name) && u.concerns(name) {
 			s.drop = append(s.drop, name)
@@ -92,6 +93,26 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 	}
 	u.askEngines(ctx, s)
 	return s, u.gate(s)
+}
+
+// maxBases is how many bases are taken where the settings name none.
+const maxBases = 256
+
+// notTooMany leaves out bases beyond the bound, those that are installed last: who
+// signs for bases must not fill the memory of every endpoint.
+func (u *Updater) notTooMany(s *survey) {
+	if u.Bases != nil || len(s.offer.found) <= maxBases {
+		return
+	}
+	names := slices.Sorted(maps.Keys(s.offer.found))
+	u.note(fmt.Sprintf("%d bases are on offer, of which %d are taken: name those you want under bases in the settings", len(names), maxBases))
+	for _, installed := range []bool{false, true} {
+		for _, name := range slices.Backward(names) {
+			if _, ok := s.now.Bases[name]; ok == installed && len(s.offer.found) > maxBases {
+				delete(s.offer.found, name)
+			}
+		}
+	}
 }
 
 // usurped finds installed bases that another role signs for: the list of bases

@@ -38,10 +38,7 @@ func (u *Updater) room(s *survey) {
 		if j.err != nil || j.held != "" {
 			continue
 		}
-		need := j.disk() + u.besides(j)
-		for _, step := range j.steps {
-			need += step.Size
-		}
+		need := u.demand(j).need + u.besides(j)
 		files := u.inodes(j)
 		if counted && taken+files > inodes && len(j.steps) > 0 {
 			u.emit(event.DiskFull, "need", fmt.Sprint(used+need), "free", fmt.Sprint(free), "path", u.Dir)

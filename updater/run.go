@@ -86,13 +86,13 @@ func (u *Updater) runBases(ctx context.Context, s *survey, why string, r *report
 	res.Source = s.offer.source.Name()
 	u.tellLicence(s)
 	r.phase(PhasePlan, "")
+	u.dropStale(s)
 	if err := u.ceiling(s); err != nil {
 		return err
 	}
 	u.room(s)
 	plan := u.describe(s)
 	res.Full = plan.Full
-	u.dropStale(s)
 	r.plan(plan)
 	ready, err := u.prepare(ctx, s, r, res)
 	if u.Proving && len(ready) == 0 && len(s.jobs) > 0 {
@@ -114,7 +114,7 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 	var ready []*job
 	for _, j := range s.jobs {
 		if j.held != "" {
-			u.notes = append(u.notes, fmt.Sprintf("%s stays at version %d: %d is held back (%s) until freshet bases release %s",
+			u.note(fmt.Sprintf("%s stays at version %d: %d is held back (%s) until freshet bases release %s",
 				j.name, s.now.Bases[j.name].Version, j.manifest.Version, j.held, j.name))
 			continue
 		}
@@ -162,7 +162,7 @@ func (u *Updater) prepareOne(ctx context.Context, s *survey, j *job, r *reporter
 	r.phase(PhaseTry, j.name)
 	if err := engine.Try(ctx, u.version(j.name, j.ref(), s.now)); err != nil {
 		if modules.IsVeto(err) {
-			return &refusedError{fmt.Errorf("its engine does not take it: %w", err)}
+			return errors.Join(&refusedError{fmt.Errorf("its engine does not take it: %w", err)}, u.dropParts(j))
 		}
 		return fmt.Errorf("its engine could not be asked: %w", err)
 	}
@@ -218,7 +218,7 @@ func (u *Updater) commit(ctx context.Context, s *survey, ready []*job, r *report
 		return gen, err
 	}
 	s.state = st
-	return gen, u.show(ctx, gen)
+	return gen, errors.Join(u.show(ctx, gen), u.dropParts(ready...))
 }
 
 // judge has the engines take the new versions, watches them, and confirms or
@@ -265,7 +265,7 @@ func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) erro
 	}
 	for _, name := range s.drop {
 		text = append(text, name+" removed, as it is no longer wanted")
-		u.notes = append(u.notes, name+" was removed: the settings do not name it any more; files delivered into an engine's folder stay there")
+		u.note(name + " was removed: the settings do not name it any more; files delivered into an engine's folder stay there")
 	}
 	u.emit(event.BasesUpdated, "bases", strings.Join(text, ", "))
 	return u.prune(st)

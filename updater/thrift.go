@@ -84,8 +84,15 @@ func (u *Updater) sourcesHash() bases.Hash {
 func (u *Updater) dropStale(s *survey) {
 	offered := map[string]bool{}
 	for _, j := range s.jobs {
+		var unknown *unknownError
+		if errors.As(j.err, &unknown) {
+			continue // it is not on offer
+		}
 		if j.manifest == nil {
 			return // what it wants is not known
+		}
+		if j.held != "" || j.err == nil && len(j.steps) == 0 {
+			continue // nothing of it is wanted
 		}
 		for _, b := range j.blobs() {
 			offered[b.SHA256.String()+".part"] = true
@@ -107,15 +114,18 @@ func (u *Updater) dropStale(s *survey) {
 	}
 }
 
-// dropParts removes what was downloaded for a job, durably: a power cut must
-// not bring it back for a week.
-func (u *Updater) dropParts(j *job) error {
-	for _, b := range j.blobs() {
-		if _, err := os.Lstat(u.partPath(b)); err != nil {
-			continue
-		}
-		if err := u.Disk.RemoveAll(u.partPath(b)); err != nil {
-			return err
+// dropParts removes what was downloaded for jobs that are done with, durably: a
+// power cut must not bring it back for a week. Until a version is in use or
+// refused they stay: it may be that it has to be made of them again.
+func (u *Updater) dropParts(done ...*job) error {
+	for _, j := range done {
+		for _, b := range j.blobs() {
+			if _, err := os.Lstat(u.partPath(b)); err != nil {
+				continue
+			}
+			if err := u.Disk.RemoveAll(u.partPath(b)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -151,7 +161,7 @@ func (u *Updater) settle(j *job, way int, err error) error {
 		err = &refusedError{err}
 	}
 	var refused *refusedError
-	if err == nil || errors.As(err, &refused) {
+	if errors.As(err, &refused) {
 		return errors.Join(err, u.dropParts(j))
 	}
 	return err

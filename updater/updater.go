@@ -9,6 +9,7 @@ package updater
 import (
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/semver"
@@ -51,6 +52,7 @@ type Updater struct {
 	Switcher Switcher      // who keeps the state; nil: the state folder itself
 
 	bucket  *rate.Limiter   // see limiter
+	telling sync.Mutex      // guards notes and Emit: engines are watched at once
 	notes   []string        // of the run at hand, see Result.Notes
 	signed  time.Time       // newest verified time of signing
 	need    int64           // bytes of disk that the plan foresees
@@ -78,12 +80,21 @@ func (u *Updater) emit(code event.Code, pairs ...string) {
 		fields[pairs[i]] = pairs[i+1]
 	}
 	e := event.New(u.Clock.Now(), code, fields)
+	u.telling.Lock()
+	defer u.telling.Unlock()
 	if e.Severity != event.Info && !toldByResult[code] && !slices.Contains(u.notes, e.Text) {
 		u.notes = append(u.notes, e.Text)
 	}
 	if u.Emit != nil {
 		u.Emit(code, fields)
 	}
+}
+
+// note adds to what the run's result tells.
+func (u *Updater) note(text string) {
+	u.telling.Lock()
+	defer u.telling.Unlock()
+	u.notes = append(u.notes, text)
 }
 
 // closeIdle ends connections that sources keep: an idle agent holds none.

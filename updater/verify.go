@@ -221,7 +221,7 @@ func (u *Updater) mend(ctx context.Context, k *kept, inUse bool, r *reporter) er
 	if err := u.obtain(ctx, &offer{source: u.Sources[0]}, j, r); err != nil {
 		return err
 	}
-	return u.keepManifest(j)
+	return errors.Join(u.keepManifest(j), u.dropParts(j))
 }
 
 // holdOn makes the names durable of what is whole: a repair that was killed may
