@@ -28,6 +28,7 @@ func (r *Repository) bundleBlobs(m *bases.Manifest, from int64) ([]bases.Blob, e
 	if err != nil {
 		return nil, err
 	}
+	way.known = h.images
 	way.blobs = append(way.blobs, *m.Index)
 	way.deltas(m.Version, h.deltas)
 	for _, c := range slices.Backward(h.checkpoints) {
@@ -49,6 +50,7 @@ type wayOut struct {
 	room    int64 // left for far deltas in bytes, if from is 0
 	blobs   []bases.Blob
 	reached map[int64]bool // versions from which these blobs lead to the newest
+	known   []image        // versions that an endpoint may have, as far as is known
 }
 
 // deltas takes those that lead to a version from one that counts.
@@ -89,6 +91,14 @@ func (w *wayOut) far(c bases.Checkpoint, x *bases.FarIndex) {
 	w.deltas(c.Version, x.Deltas)
 }
 
+// leavesOut says whether an endpoint at a later version than the one asked for
+// may find no way in the blobs, or not look for it: an index that is no smaller
+// than the full image is not fetched.
+func (w *wayOut) leavesOut(m *bases.Manifest) bool {
+	return m.Index != nil && m.Index.Size >= m.Full.Size ||
+		slices.ContainsFunc(w.known, func(v image) bool { return v.Version > w.from && !w.reached[v.Version] })
+}
+
 // done gives the blobs, and refuses a bundle that the version asked for cannot
 // begin at.
 func (w *wayOut) done(m *bases.Manifest) ([]bases.Blob, error) {
@@ -99,7 +109,7 @@ func (w *wayOut) done(m *bases.Manifest) ([]bases.Blob, error) {
 	for _, b := range w.blobs {
 		size += b.Size
 	}
-	if m.Whole() <= size {
+	if m.Whole() <= size || w.reached[w.from] && w.leavesOut(m) {
 		w.blobs = append(w.blobs, m.Full)
 		if d := m.FromStart(); d != nil && !slices.Contains(w.blobs, d.Blob) {
 			w.blobs = append(w.blobs, d.Blob)

@@ -134,13 +134,17 @@ func (rel Release) check(m, before *bases.Manifest, now time.Time, count bases.C
 	if !rel.Published.IsZero() {
 		timeHint = "check --published, or leave it away to take the time of now"
 	}
-	if ahead := m.Published.Sub(now); ahead > maxAhead {
+	// One that was published by a clock that was wrong is followed by its own time.
+	if ahead := m.Published.Sub(now); ahead > maxAhead && (before == nil || !m.Published.Equal(before.Published)) {
 		return refuse(timeHint, "the time of publication %s is %s ahead of the clock", m.Published.Format(time.RFC3339), ahead)
 	}
 	if before != nil && m.Version <= before.Version {
 		return refuse("leave --version away to take the next number", "version %d is not above version %d, the newest", m.Version, before.Version)
 	}
 	if before != nil && m.Published.Before(before.Published) {
+		if before.Published.Sub(now) > maxAhead {
+			timeHint = "the clock was wrong then, or is now; in the first case give --published " + before.Published.Format(time.RFC3339) + ", until that time has come"
+		}
 		return refuse(timeHint, "the time of publication %s is before that of version %d, %s",
 			m.Published.Format(time.RFC3339), before.Version, before.Published.Format(time.RFC3339))
 	}

@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -39,14 +40,16 @@ type release struct {
 // used again. A delta no smaller than the most it may have is left out, and so is,
 // with a warning, one whose old image is lost.
 func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, error) {
-	r.made = r.known()
+	if r.made == nil {
+		r.made = r.known()
+	}
 	var todo []image
 	for _, v := range from {
-		if _, ok := r.made[v.SHA256]; !ok {
-			r.made[v.SHA256] = nil
+		if r.made[v.SHA256] == nil && !slices.ContainsFunc(todo, func(t image) bool { return t.SHA256 == v.SHA256 }) {
 			todo = append(todo, v)
 		}
 	}
+	r.done = 0
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, v := range todo {
@@ -61,7 +64,7 @@ func (r *release) deltas(ctx context.Context, from []image) ([]bases.Delta, erro
 	}
 	var deltas []bases.Delta
 	for _, v := range from {
-		if b := r.made[v.SHA256]; b != nil {
+		if b := r.made[v.SHA256]; b != nil && b.Size < r.most {
 			deltas = append(deltas, bases.Delta{From: v.Version, Blob: *b})
 		}
 	}

@@ -40,10 +40,16 @@ func writeFile(t *testing.T, path, content string) string {
 	return path
 }
 
-func newRepo(t *testing.T) *publish.Repository {
+func newRepo(t *testing.T) *publish.Repository { return newRepoAt(t, time.Time{}) }
+
+// newRepoAt is one whose clock stands; zero: it goes.
+func newRepoAt(t *testing.T, now time.Time) *publish.Repository {
 	t.Helper()
 	dir := t.TempDir()
 	r := &publish.Repository{Dir: filepath.Join(dir, "repo")}
+	if !now.IsZero() {
+		at(r, now)
+	}
 	if _, err := r.Init(t.Context(), filepath.Join(dir, "keys")); err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,13 @@ func (h history) start() (image, bool) {
 	return image{}, false
 }
 
+// shortCut says whether a checkpoint is kept without versions in between: whole,
+// by a delta back from the next checkpoint, which is to be v, or from one that is.
+func (h history) shortCut(c, v image) bool {
+	return c.Base == 0 || c.Base == v.Version ||
+		slices.ContainsFunc(h.checkpoints, func(o bases.Checkpoint) bool { return o.Version == c.Base })
+}
+
 // sources gives the versions from which deltas lead to the next one, newest
 // first: the last ones, the checkpoints since the last milestone, and the
 // milestones.

@@ -52,6 +52,9 @@ func (r *Repository) PublishModule(ctx context.Context, rel ModuleRelease) (*Mod
 		return nil, err
 	}
 	defer lock.Unlock()
+	if err := st.notBehind(r.now()); err != nil {
+		return nil, err
+	}
 	// All keys are looked for before anything is read or made.
 	if err := ring.check(st, roleModules, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
 		return nil, err

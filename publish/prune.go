@@ -44,6 +44,11 @@ func (r *Repository) Prune(ctx context.Context, dry bool) (*Pruned, error) {
 	if err := r.keepMetadata(st, keep); err != nil {
 		return nil, err
 	}
+	if !dry { // a release that was killed may have left its last name in the page cache alone
+		if err := r.Disk.SyncDir(r.path("metadata")); err != nil {
+			return nil, err
+		}
+	}
 	p := &Pruned{Files: []string{}}
 	// Metadata goes first and blobs last: what is still there never names
 	// what is gone.

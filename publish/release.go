@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
@@ -57,6 +58,9 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	defer lock.Unlock()
+	if err := st.notBehind(r.now()); err != nil {
+		return nil, err
+	}
 	if err := ring.check(st, roleBases, "snapshot", "timestamp"); err != nil {
 		return nil, err
 	}
@@ -112,6 +116,7 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 		h = began(before)
 		warnings = append(warnings, fmt.Sprintf("no deltas from versions before %d: %v", before.Version, err))
 	}
+	warnings = append(warnings, r.letGo(&h)...)
 	cp := h.checkpoint(publishedAt(before), m.Published)
 	rel := &release{repo: r, history: h, image: image, version: imageOf(m), images: &builder{repo: r, list: h.images}}
 	made, err := rel.ways(ctx, m, cp)
@@ -128,6 +133,22 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 	// A blob found in place may have been renamed by a run killed before it
 	// synced the folder.
 	return len(made), append(warnings, rel.warnings...), r.Disk.SyncDir(r.path("blobs"))
+}
+
+// letGo has the history forget far indexes that are lost: no endpoint can have
+// them, and what else they kept nobody knows, so that prune refuses to judge.
+func (r *Repository) letGo(h *history) (warnings []string) {
+	h.checkpoints = slices.Clone(h.checkpoints)
+	for i, c := range h.checkpoints {
+		if c.Far == nil {
+			continue
+		}
+		if err := r.checkBlob(*c.Far); err != nil {
+			h.checkpoints[i].Far = nil
+			warnings = append(warnings, fmt.Sprintf("no way on from versions around %d: %v", c.Version, err))
+		}
+	}
+	return warnings
 }
 
 func publishedAt(m *bases.Manifest) time.Time {

@@ -87,8 +87,7 @@ func TestPublishTree(t *testing.T) {
 func TestPublishRefuses(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	r := newRepo(t)
-	at(r, now)
+	r := newRepoAt(t, now)
 	put(t, r, "b", ten(3), func(r *publish.Release) { r.Version = 3 })
 	type change = func(*publish.Release)
 	for _, row := range []struct {
@@ -151,8 +150,7 @@ func TestPublishAccepts(t *testing.T) {
 		{"a small version for a reason", lines(0, 1), func(r *publish.Release) { r.Shrink = "split in two" }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := newRepo(t)
-			at(r, now)
+			r := newRepoAt(t, now)
 			put(t, r, "b", ten(3))
 			if done := put(t, r, "b", row.content, row.change); done.Unchanged || done.Version < 2 {
 				t.Errorf("%+v", done)
@@ -163,9 +161,8 @@ func TestPublishAccepts(t *testing.T) {
 
 func TestPublishSameContent(t *testing.T) {
 	t.Parallel()
-	r := newRepo(t)
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	at(r, now)
+	r := newRepoAt(t, now)
 	put(t, r, "b", ten(1))
 	put(t, r, "b", ten(2))
 	before := files(t, r.Dir)

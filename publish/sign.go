@@ -89,15 +89,31 @@ func sign[T metadata.Roles](st *state, ring keyring, name string, m *metadata.Me
 
 // nextFree is the number above version under which no file of the role is
 // found. A killed run may have left one that a mirror has copied since, and
-// what has a name never changes.
+// what has a name never changes. Its time does: what it would have superseded is
+// superseded now.
 func (r *Repository) nextFree(version int64, role string) int64 {
 	for {
 		version++
-		_, err := os.Lstat(r.metadata(fmt.Sprintf("%d.%s.json", version, role)))
-		if err != nil { // not there; or writing there will say what is wrong
+		path := r.metadata(fmt.Sprintf("%d.%s.json", version, role))
+		if _, err := os.Lstat(path); err != nil { // not there; or writing there will say what is wrong
 			return version
 		}
+		now := r.now()
+		_ = os.Chtimes(path, now, now) // else prune keeps less, for those in the middle of an update
 	}
+}
+
+// notBehind refuses to sign what endpoints would not take: they hold the newest
+// time of signing that they saw for a lower bound of now, and what expires before
+// it for expired.
+func (st *state) notBehind(now time.Time) error {
+	text, _ := st.Timestamp.Signed.UnrecognizedFields[SignedAtField].(string)
+	signed, err := time.Parse(time.RFC3339, text)
+	if err != nil || signed.Sub(now) <= maxAhead {
+		return nil
+	}
+	return refuse("set the clock right; if it was wrong when that was signed, let endpoints forget it: freshet-publish key replace REPO timestamp",
+		"the newest timestamp was signed at %s, which is %s ahead of the clock", text, signed.Sub(now).Round(time.Second))
 }
 
 // mostVersion is above any version that a publisher comes to by counting.

@@ -21,23 +21,21 @@ func (r *release) ways(ctx context.Context, m *bases.Manifest, checkpoint bool) 
 	start, ok := r.history.start()
 	fresh := checkpoint || !ok || start.SHA256 == m.Image.SHA256 || r.repo.checkBlob(start.Full) != nil
 	r.most = start.Full.Size
+	if !fresh {
+		if made, err = r.deltas(ctx, []image{start}); err != nil {
+			return nil, err
+		}
+		if fresh = len(made) == 0 || made[0].Size*apart > start.Full.Size; !fresh {
+			m.Full, m.Start = start.Full, &start.IndexVersion
+			r.version.Full, r.version.Base = made[0].Blob, start.Version
+		}
+	}
 	if fresh {
 		if err := r.full(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	if made, err = r.deltas(ctx, r.history.sources()); err != nil || fresh {
-		return made, err
-	}
-	if d, ok := leads(made, start.Version); ok && d.Size*apart <= start.Full.Size {
-		m.Full, m.Start = start.Full, &start.IndexVersion
-		r.version.Full, r.version.Base = d.Blob, start.Version
-		return made, nil
-	}
-	if err := r.full(ctx, m); err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(made, func(d bases.Delta) bool { return d.Size >= r.most }), nil
+	return r.deltas(ctx, r.history.sources())
 }
 
 // full stores the full image, or finds that of the same image published before.
@@ -59,7 +57,8 @@ func (r *release) full(ctx context.Context, m *bases.Manifest) error {
 }
 
 // follow gives the history with the version in it, and stores what that takes:
-// the far indexes of a checkpoint, and the delta back to a start that was.
+// the delta back to a start that was, and for a checkpoint its far index and the
+// delta back to the checkpoint before it.
 func (r *release) follow(ctx context.Context, name string, checkpoint bool, made []bases.Delta) (history, error) {
 	h := r.history
 	if start, ok := h.start(); ok && r.version.Base == 0 {
@@ -68,10 +67,21 @@ func (r *release) follow(ctx context.Context, name string, checkpoint bool, made
 			return h, err
 		}
 		h.images = slices.Clone(h.images)
-		h.images[slices.Index(h.images, start)] = was
+		for i, v := range h.images {
+			if v.Base == 0 && v.SHA256 == start.SHA256 { // unchanged versions share it
+				h.images[i].Full, h.images[i].Base = was.Full, was.Base
+			}
+		}
 	}
 	if !checkpoint {
 		return h.next(r.version, h.checkpoints, made), nil
+	}
+	if last, ok := find(h.images, h.newestCheckpoint()); ok && !h.shortCut(last, r.version) {
+		was, err := r.shorten(ctx, last)
+		if err != nil {
+			return h, err
+		}
+		h.images[slices.Index(h.images, last)] = was
 	}
 	far, err := r.repo.putFar(h.farIndex(name, r.version, made))
 	if err != nil {
@@ -109,6 +119,33 @@ func (r *release) back(ctx context.Context, s image) (image, error) {
 	}
 	s.Base = r.version.Version
 	s.Full, err = r.repo.putBlob(patch)
+	return s, err
+}
+
+// shorten makes and stores the delta from the new checkpoint back to s, the
+// checkpoint before it, which was kept by way of starts in between: these could
+// not be forgotten, and there may be one an hour. Where it is no gain, s has a
+// full image of its own again.
+func (r *release) shorten(ctx context.Context, s image) (image, error) {
+	img, err := r.images.build(ctx, s)
+	if ctx.Err() != nil {
+		return s, ctx.Err()
+	}
+	if err != nil {
+		return s, nil // no delta is made from it any more, with a warning
+	}
+	r.repo.report("compressing the image of version %d", s.Version)
+	full, err := makeDelta(ctx, nil, img, delta.Options{})
+	if err == nil {
+		s.Full, s.Base = bases.Blob{Size: int64(len(full))}, 0
+		var back image
+		if back, err = r.back(ctx, s); err == nil && back.Base != 0 {
+			return back, nil
+		}
+	}
+	if err == nil {
+		s.Full, err = r.repo.putBlob(full)
+	}
 	return s, err
 }
 
