@@ -35,7 +35,7 @@ func TestRefresh(t *testing.T) {
 		{"after all online roles expired they are signed", 40 * days, "bases snapshot timestamp"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := initAt(t, start)
+			r := newRepoAt(t, start)
 			at(r, start.Add(row.after))
 			states, err := r.Refresh(t.Context())
 			if err != nil {
@@ -49,23 +49,15 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-func initAt(t *testing.T, now time.Time) *publish.Repository {
-	t.Helper()
-	dir := t.TempDir()
-	r := &publish.Repository{Dir: filepath.Join(dir, "repo")}
-	at(r, now)
-	if _, err := r.Init(t.Context(), filepath.Join(dir, "keys")); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 func TestRefreshPointsOutOfflineRoles(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	r := initAt(t, start)
-	for days, want := range map[int]string{60: "", 61: "modules", 336: "root targets modules"} {
-		now := start.AddDate(0, 0, days)
+	r := newRepoAt(t, start)
+	for _, row := range []struct {
+		days int
+		want string
+	}{{60, ""}, {61, "modules"}, {336, "root targets modules"}} {
+		now := start.AddDate(0, 0, row.days)
 		at(r, now)
 		states, err := r.Refresh(t.Context())
 		if err != nil {
@@ -77,8 +69,8 @@ func TestRefreshPointsOutOfflineRoles(t *testing.T) {
 				due = append(due, s.Role)
 			}
 		}
-		if got := strings.Join(due, " "); got != want {
-			t.Errorf("after %d days %q are due, want %q", days, got, want)
+		if got := strings.Join(due, " "); got != row.want {
+			t.Errorf("after %d days %q are due, want %q", row.days, got, row.want)
 		}
 	}
 }
@@ -86,7 +78,7 @@ func TestRefreshPointsOutOfflineRoles(t *testing.T) {
 func TestRefreshWithTheTimestampKeyAlone(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	r := initAt(t, start)
+	r := newRepoAt(t, start)
 	keys := filepath.Join(filepath.Dir(r.Dir), "keys")
 	only := filepath.Join(filepath.Dir(r.Dir), "only")
 	if err := os.Mkdir(only, 0o700); err != nil {
@@ -118,7 +110,7 @@ func TestRenew(t *testing.T) {
 		"timestamp": "timestamp",
 	} {
 		t.Run(role+" is renewed", func(t *testing.T) {
-			r := initAt(t, start)
+			r := newRepoAt(t, start)
 			now := start.AddDate(0, 0, 80)
 			at(r, now)
 			// The offline keys lie on two media.

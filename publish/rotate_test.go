@@ -264,7 +264,7 @@ func TestFastForwardIsUndoneByReplacingTheKeys(t *testing.T) {
 // while all keys are replaced each half year, also those of the root.
 func TestAnAgentYearsBehindFollowsEveryRoot(t *testing.T) {
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	r := initAt(t, start)
+	r := newRepoAt(t, start)
 	put(t, r, "list", ten(1))
 	agent := follow(t, r, r.Dir)
 	agent.expect(1)
