@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -111,6 +113,10 @@ func released(m *bases.Manifest, unchanged bool) *Released {
 func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) (int, []string, error) {
 	var warnings []string
 	h, _, err := r.history(before)
+	var unread *fs.PathError
+	if errors.As(err, &unread) && !errors.Is(err, fs.ErrNotExist) {
+		return 0, nil, fmt.Errorf("reading what deltas of base %s are made from: %w", m.Name, err) // the disk may be well again
+	}
 	if err != nil {
 		// Without its index a base goes on from its newest version alone.
 		h = began(before)

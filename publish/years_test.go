@@ -181,6 +181,32 @@ func TestAFarIndexThatIsLostIsLetGo(t *testing.T) {
 	check(t, r)
 }
 
+// TestADiskThatCannotBeReadNowCostsNoHistory has the list of images be there and
+// not to be read.
+func TestADiskThatCannotBeReadNowCostsNoHistory(t *testing.T) {
+	t.Parallel()
+	r := newRepoAt(t, midnight)
+	for i := range 3 {
+		at(r, midnight.AddDate(0, 0, i))
+		put(t, r, "b", ten(i))
+	}
+	list := filepath.Join(r.Dir, index(t, r, manifest(t, r, "b")).Images.Path())
+	if err := errors.Join(os.Rename(list, list+".away"), os.Symlink(list, list)); err != nil {
+		t.Fatal(err)
+	}
+	at(r, midnight.AddDate(0, 0, 3))
+	if done, err := tryPut(t, r, "b", ten(3)); err == nil {
+		t.Errorf("%+v", done)
+	}
+	if err := os.Rename(list+".away", list); err != nil {
+		t.Fatal(err)
+	}
+	put(t, r, "b", ten(3))
+	if n := len(index(t, r, manifest(t, r, "b")).Checkpoints); n != 4 {
+		t.Errorf("%d checkpoints", n)
+	}
+}
+
 // TestALeftoverShortensNoGrace has a run that was killed long ago leave the
 // number after the one that is superseded only now.
 func TestALeftoverShortensNoGrace(t *testing.T) {

@@ -270,13 +270,16 @@ func (u *Updater) patch(ctx context.Context, w io.Writer, old *oldImage, path st
 		return err
 	}
 	h := sha256.New()
-	target := &sink{w: w, h: h}
-	if err := delta.Apply(ctx, target, old, old.size, f, st.Size(), size); err != nil {
+	target, from := &sink{w: w, h: h}, &noted{ReaderAt: f}
+	if err := delta.Apply(ctx, target, old, old.size, from, st.Size(), size); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if isLocal(target.err) {
 			return target.err
+		}
+		if from.err != nil {
+			return &localError{from.err}
 		}
 		return &contentError{&applyError{fmt.Errorf("applying %s: %w", blobName(path), err)}}
 	}
@@ -310,6 +313,22 @@ func (s *sink) Write(p []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
+}
+
+// noted keeps the error of reading what was downloaded: a disk that fails is not
+// the delta's fault. An old image that cannot be read is another matter: other
+// ways lead around it.
+type noted struct {
+	io.ReaderAt
+	err error
+}
+
+func (n *noted) ReadAt(b []byte, at int64) (int, error) {
+	got, err := n.ReaderAt.ReadAt(b, at)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return got, err
 }
 
 // building tells errors of the disk from those of an image that is not well
