@@ -72,9 +72,7 @@ func (r *Repository) resign(ctx context.Context, pick func(*state, keyring) []st
 		return nil, err
 	}
 	defer lock.Unlock()
-	if err := st.notBehind(r.now()); err != nil {
-		return nil, err
-	}
+	r.tellBehind(st)
 	was := st.roles()
 	names := pick(st, ring)
 	need := append([]string{metadata.TIMESTAMP}, names...)

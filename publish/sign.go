@@ -103,17 +103,16 @@ func (r *Repository) nextFree(version int64, role string) int64 {
 	}
 }
 
-// notBehind refuses to sign what endpoints would not take: they hold the newest
-// time of signing that they saw for a lower bound of now, and what expires before
-// it for expired.
-func (st *state) notBehind(now time.Time) error {
+// tellBehind warns that endpoints will not take what is signed now: they hold the
+// newest time of signing that they saw for a lower bound of the present. Those
+// that did not see it take it, so that nothing is refused.
+func (r *Repository) tellBehind(st *state) {
 	text, _ := st.Timestamp.Signed.UnrecognizedFields[SignedAtField].(string)
 	signed, err := time.Parse(time.RFC3339, text)
-	if err != nil || signed.Sub(now) <= maxAhead {
-		return nil
+	if ahead := signed.Sub(r.now()); err == nil && ahead > maxAhead {
+		r.report("warning: the newest timestamp was signed at %s, which is %s ahead of the clock: endpoints that saw it take what is signed now for old; "+
+			"set the clock right, or, if it was wrong then, have them forget it by freshet-publish key replace REPO timestamp", text, ahead.Round(time.Second))
 	}
-	return refuse("set the clock right; if it was wrong when that was signed, let endpoints forget it: freshet-publish key replace REPO timestamp",
-		"the newest timestamp was signed at %s, which is %s ahead of the clock", text, signed.Sub(now).Round(time.Second))
 }
 
 // mostVersion is above any version that a publisher comes to by counting.

@@ -120,3 +120,42 @@ func TestNumbersBeyondAllSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestLinesEndWhereOldHasThem has differences make a line feed of the last byte
+// that is copied, or take one away: lines are counted in old all the same.
+func TestLinesEndWhereOldHasThem(t *testing.T) {
+	for _, row := range []struct {
+		name, end string
+		to        byte
+		more      int64 // lines beyond those that are there
+	}{
+		{"made", "the end", '\n', 0},
+		{"taken away", "the end\n", 'x', 0},
+		{"taken away, and a line beyond", "the end\n", 'x', 1},
+	} {
+		for _, lines := range []int{100, 40000} {
+			old := append(bytes.Repeat([]byte("a line\n"), lines), row.end...)
+			img := append(bytes.Clone(old), "tail"...)
+			img[len(old)-1] = row.to
+			diffs := make([]byte, len(old))
+			diffs[len(old)-1] = row.to - old[len(old)-1]
+			h := header{
+				unit: unitLines, flags: flagInserts | flagUnit | flagDense,
+				dense: section{raw: int64(len(diffs)), stored: int64(len(diffs))}, inserts: section{raw: 4, stored: 4},
+			}
+			enc := newRangeEncoder()
+			p := newPacked(enc, h.flags, h.unit, int64(len(img)))
+			p.another(true)
+			p.copies.code(enc, int64(lines)+1+row.more)
+			p.insert.code(enc, 4)
+			p.seek.code(enc, 0)
+			p.another(false)
+			patch := append(append(append(h.append(nil), diffs...), "tail"...), enc.finish()...)
+			var out bytes.Buffer
+			err := Apply(t.Context(), &out, bytes.NewReader(old), int64(len(old)), bytes.NewReader(patch), int64(len(patch)), int64(len(img)))
+			if (err != nil) != (row.more > 0) || err == nil && !bytes.Equal(out.Bytes(), img) {
+				t.Errorf("%s, %d lines: %v", row.name, lines, err)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,23 @@ import (
 
 // maxEntries is the largest number of files in an archive.
 const maxEntries = 100_000
+
+// maxDirectory bounds the list of them in bytes, which zip reads whole before it
+// can be asked how many they are.
+const maxDirectory = 16 << 20
+
+// bounded gives no more than some bytes in all.
+type bounded struct {
+	io.ReaderAt
+	left int64
+}
+
+func (b *bounded) ReadAt(p []byte, at int64) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, fmt.Errorf("its list of files is longer than %d bytes", maxDirectory)
+	}
+	return b.ReaderAt.ReadAt(p, at)
+}
 
 // Archive is a source in one file, as freshet-publish bundle makes it: a zip
 // archive whose files are stored, not compressed, so that any of them can be
@@ -114,10 +132,12 @@ func find(file *os.File, path string) (*io.SectionReader, error) {
 	if !st.Mode().IsRegular() {
 		return nil, errors.New("this is no regular file")
 	}
-	z, err := zip.NewReader(file, st.Size())
+	list := &bounded{file, maxDirectory}
+	z, err := zip.NewReader(list, st.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%w: no zip archive: %w", ErrWrongFile, err)
 	}
+	list.left = math.MaxInt64
 	if len(z.File) > maxEntries {
 		return nil, fmt.Errorf("%w: an archive of %d files", ErrWrongFile, len(z.File))
 	}

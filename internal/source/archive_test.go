@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -61,6 +62,11 @@ func TestAnArchiveThatIsNotAsItShouldBeIsRefused(t *testing.T) {
 	if err := os.WriteFile(noZip, bytes.Repeat([]byte("no zip "), 100), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	many := map[string]string{"a": "0123456789"}
+	for i := range 90_000 {
+		many[fmt.Sprintf("%0150d", i)] = ""
+	}
+	long := archive(t, zip.Store, many)
 	rows := []struct {
 		name, path, file string
 		size             int64
@@ -70,6 +76,7 @@ func TestAnArchiveThatIsNotAsItShouldBeIsRefused(t *testing.T) {
 		{"a file of another size", good, "a", 11, source.ErrWrongFile},
 		{"a compressed file", packed, "a", 10, source.ErrWrongFile},
 		{"something else than an archive", noZip, "a", 10, source.ErrWrongFile},
+		{"a list of files that would fill the memory", long, "a", 10, source.ErrWrongFile},
 		{"a path that climbs out", good, "../a", 10, nil},
 	}
 	for _, r := range rows {
