@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +75,10 @@ func (h *host) put(from, to string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	// A process that another test starts meanwhile would hold it open for writing
+	// for a moment, and what is open for writing cannot be started.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	h.write(to+".new", string(data))
 	if err := os.Chmod(to+".new", 0o755); err != nil {
 		h.t.Fatal(err)
@@ -104,7 +109,12 @@ func (h *host) once(args []string) bool {
 	c := exec.Command(h.prog, args...)
 	c.Env, c.Stdout, c.Stderr, c.WaitDelay = h.environ(), h, h, 20*time.Second
 	h.mu.Lock()
-	if h.done || c.Start() != nil {
+	if h.done {
+		h.mu.Unlock()
+		return false
+	}
+	if err := c.Start(); err != nil {
+		fmt.Fprintf(&h.out, "starting %s: %v\n", h.prog, err)
 		h.mu.Unlock()
 		return false
 	}
