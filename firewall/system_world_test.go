@@ -251,25 +251,7 @@ func (w *world) listen(where, network, address string) {
 			return
 		}
 		w.t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					buf := make([]byte, 64)
-					for {
-						n, err := c.Read(buf)
-						if err != nil {
-							return
-						}
-						c.Write(buf[:n])
-					}
-				}()
-			}
-		}()
+		go probe.Echo(l)
 	})
 }
 

@@ -36,6 +36,7 @@ type Repository struct {
 	Disk   *durable.Disk       // nil is the real one
 	Clock  *clock.Clock        // nil is the system's
 	Report func(step Progress) // nil is silent; called by one goroutine at a time
+	Warn   func(text string)   // of what a person should look after; nil is silent
 }
 
 // Progress says what is being done: step Done of Total, both 0 where steps are

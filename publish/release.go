@@ -184,7 +184,7 @@ func readImage(path string, checks bases.Checks) (bases.Image, []byte, bases.Cou
 	}
 	img, err := bases.NewImage(real)
 	if err != nil {
-		return bases.Image{}, nil, none, refuse("a base is a file, or a folder of plain files and folders", "%v", err)
+		return bases.Image{}, nil, none, refuse("a base is a file, or a folder of plain files and folders; what is too many can be packed into fewer files, or be several bases", "%v", err)
 	}
 	defer img.Close()
 	if img.Size() == 0 {

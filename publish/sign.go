@@ -109,9 +109,9 @@ func (r *Repository) nextFree(version int64, role string) int64 {
 func (r *Repository) tellBehind(st *state) {
 	text, _ := st.Timestamp.Signed.UnrecognizedFields[SignedAtField].(string)
 	signed, err := time.Parse(time.RFC3339, text)
-	if ahead := signed.Sub(r.now()); err == nil && ahead > maxAhead {
-		r.report("warning: the newest timestamp was signed at %s, which is %s ahead of the clock: endpoints that saw it take what is signed now for old; "+
-			"set the clock right, or, if it was wrong then, have them forget it by freshet-publish key replace REPO timestamp", text, ahead.Round(time.Second))
+	if ahead := signed.Sub(r.now()); err == nil && ahead > maxAhead && r.Warn != nil {
+		r.Warn(fmt.Sprintf("the newest timestamp was signed at %s, which is %s ahead of the clock: endpoints that saw it take what is signed now for old; "+
+			"set the clock right, or, if it was wrong then, have them forget it: freshet-publish key replace %s timestamp", text, ahead.Round(time.Second), r.Dir))
 	}
 }
 

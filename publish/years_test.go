@@ -284,8 +284,8 @@ func TestAClockThatWasAhead(t *testing.T) {
 		}
 		at(r, now.Add(time.Hour))
 		told := 0
-		r.Report = func(p publish.Progress) {
-			if strings.Contains(p.Text, "ahead of the clock") && strings.Contains(p.Text, "key replace REPO timestamp") {
+		r.Warn = func(text string) {
+			if strings.Contains(text, "ahead of the clock") && strings.Contains(text, "key replace "+r.Dir+" timestamp") {
 				told++
 			}
 		}

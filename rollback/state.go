@@ -98,9 +98,15 @@ func (s State) BadEnd() State {
 	return s
 }
 
-// maxReason is how much of a reason is kept, in bytes: it may quote what a
+// Brief gives as much of a reason as is kept, some 2 KiB: it may quote what a
 // stranger wrote, and what holds one version back must not cost the others.
-const maxReason = 2 << 10
+func Brief(reason string) string {
+	const most = 2 << 10
+	if len(reason) <= most {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:most], "") + "…"
+}
 
 // Withdraw adds to the quarantine, one entry a base and version.
 func (s State) Withdraw(gone ...Withdrawn) State {
@@ -109,9 +115,7 @@ func (s State) Withdraw(gone ...Withdrawn) State {
 		s.Quarantine = slices.DeleteFunc(s.Quarantine, func(o Withdrawn) bool {
 			return o.Base == w.Base && o.Version == w.Version && o.Module == w.Module && o.Release == w.Release
 		})
-		if len(w.Reason) > maxReason {
-			w.Reason = strings.ToValidUTF8(w.Reason[:maxReason], "") + "…"
-		}
+		w.Reason = Brief(w.Reason)
 		s.Quarantine = append(s.Quarantine, w)
 	}
 	return s

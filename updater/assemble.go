@@ -245,15 +245,7 @@ func (u *Updater) applyLast(ctx context.Context, first, old *oldImage, path stri
 type refusedError struct{ err error }
 
 // Error quotes no more than some of what a publisher, or a thief, wrote.
-func (e *refusedError) Error() string {
-	const most = 2 << 10
-	text := e.err.Error()
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
-}
-
+func (e *refusedError) Error() string { return rollback.Brief(e.err.Error()) }
 func (e *refusedError) Unwrap() error { return e.err }
 
 func refuse(format string, args ...any) error { return &refusedError{fmt.Errorf(format, args...)} }

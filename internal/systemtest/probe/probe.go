@@ -101,7 +101,7 @@ func (p *Probe) listen(path Path) error {
 			return err
 		}
 		p.closers = append(p.closers, l.Close)
-		go echo(l)
+		go Echo(l)
 	}
 	c, err := net.ListenPacket("udp", path.Forbidden)
 	if err != nil {
@@ -134,7 +134,8 @@ func (p *Probe) send(path Path) error {
 	return nil
 }
 
-func echo(l net.Listener) {
+// Echo sends back what comes, until l is closed.
+func Echo(l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -142,7 +143,7 @@ func echo(l net.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			for buf := make([]byte, 8); ; {
+			for buf := make([]byte, 64); ; {
 				n, err := c.Read(buf)
 				if err != nil {
 					return
