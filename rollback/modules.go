@@ -75,6 +75,15 @@ func (s State) ModulesOnTrial(good, trial Generation) bool {
 	return s.Trial != 0 && s.Trial != s.Good && len(trial.ChangedModules(good)) > 0
 }
 
+// Below is what is current but for bases that are on trial beside modules: its
+// modules run.
+func (s State) Below() int {
+	if s.Layer != 0 {
+		return s.Over
+	}
+	return s.Current
+}
+
 // WithModules gives a copy in which the modules named in slots are replaced.
 func (g Generation) WithModules(slots map[string]Slot) Generation {
 	all := maps.Clone(g.Modules)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestAnAccidentAtAnyStepOfAnUpdate has something happen at each step that the
@@ -83,6 +84,52 @@ func TestWhatIsNoRegressionDoesNotRollBack(t *testing.T) {
 			st, err := w.store.Load()
 			if err != nil || st.BadEnds != 0 || len(st.Quarantine) != 0 {
 				t.Errorf("%+v, %v", st, err)
+			}
+		})
+	}
+}
+
+// Bases are updated while a trial waits, as in the first minute after a boot, and
+// while it runs: neither costs the other anything.
+func TestABaseUpdateBesideATrialIsConfirmedAndTheTrialGoesOn(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		t.Run(fmt.Sprintf("that waits %v", waits), func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Soak, times.Resume = waitFor, 2*time.Second
+			w := newWorld(t, times)
+			w.install()
+			on := func(version string) func() bool {
+				return func() bool {
+					p, err := w.ask()
+					return err == nil && p == w.store.Dir+"/modules/agent/"+version+"/freshet"
+				}
+			}
+			w.change(w.slot("2.0.0", ""), false)
+			w.until("it is on trial", on("2.0.0"))
+			if waits {
+				w.cut()
+				w.write(w.dir+"/update-bases", "")
+				w.start()
+			} else {
+				w.write(w.dir+"/update-bases", "")
+			}
+			w.until("the bases are confirmed", func() bool {
+				data, _ := os.ReadFile(w.dir + "/bases")
+				return len(data) > 0
+			})
+			if data, err := os.ReadFile(w.dir + "/bases"); err != nil || string(data) != "<nil>\n" {
+				t.Errorf("confirming bases: %s, %v", data, err)
+			}
+			w.until("the trial goes on", on("2.0.0"))
+			st, err := w.store.Load()
+			if err != nil || st.BadEnds != 0 || st.Layer != 0 || len(st.Quarantine) != 0 {
+				t.Errorf("%+v, %v", st, err)
+			}
+			for _, n := range []int{st.Good, st.Trial} {
+				if g, err := w.store.Generation(n); err != nil || g.Bases["list"].Version != 2 {
+					t.Errorf("generation %d: %+v, %v", n, g, err)
+				}
 			}
 		})
 	}

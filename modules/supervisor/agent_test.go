@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ import (
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/launch"
 	"github.com/freshet/freshet/modules/supervisor"
+	"github.com/freshet/freshet/rollback"
 )
 
 // The test's own program is every program in these tests: an agent that is good
@@ -262,6 +264,9 @@ func live(ctx context.Context, p *supervisor.Place, bad string) {
 			os.Exit(9)
 		}
 		p.Beat()
+		if os.Remove(os.Getenv("TEST_DIR")+"/update-bases") == nil {
+			note("bases", fmt.Sprintln(updateBases(p)))
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -270,6 +275,45 @@ func live(ctx context.Context, p *supervisor.Place, bad string) {
 		case <-tick.C:
 		}
 	}
+}
+
+// updateBases tries and confirms a base beside the trial that there is, as the
+// updater does.
+func updateBases(p *supervisor.Place) error {
+	store := rollback.Store{Dir: os.Getenv("TEST_DIR") + "/state"}
+	var failed error
+	make := func(st rollback.State, from int) (rollback.State, int) {
+		g, err := store.Generation(from)
+		if err == nil {
+			st, g, err = store.Make(st, g.With(map[string]rollback.Ref{"list": {Version: 2, Dir: "2"}}))
+		}
+		failed = errors.Join(failed, err)
+		return st, g.Number
+	}
+	was, err := store.Load()
+	if err != nil {
+		return err
+	}
+	is, tried := make(was, was.Current)
+	is, err = is.SwitchBases(tried)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	if err := p.Switch(was, is); err != nil {
+		return err
+	}
+	next := is
+	var good, trial = tried, tried
+	if is.Over == is.Good {
+		next, trial = make(next, is.Trial)
+	} else {
+		next, good = make(next, is.Good)
+	}
+	next, err = next.ConfirmBases(good, trial)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	return p.Switch(is, next)
 }
 
 // answer serves until ln is closed and all that it took is answered.

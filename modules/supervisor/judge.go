@@ -209,19 +209,20 @@ func Broken(st rollback.State, died bool, gone []rollback.Withdrawn) (next rollb
 
 // Legal says why an agent may not have the state replaced. It may try and
 // confirm bases, put modules on trial and change the quarantine; it may not
-// judge a trial of modules, which is its own.
-func Legal(was, is rollback.State, wasOnTrial bool) error {
+// judge a trial of modules, running or waiting: which it is, ofModules says.
+func Legal(was, is rollback.State, ofModules bool) error {
+	runs := was.Below() != was.Good
 	switch {
 	case is.Check() != nil:
 		return is.Check()
 	case is.Last < was.Last:
 		return fmt.Errorf("the last generation goes from %d back to %d", was.Last, is.Last)
-	case !wasOnTrial:
+	case !ofModules:
 		return nil
-	case is.Good != was.Good && (is.Good == was.Trial || is.Good == was.Current):
-		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not confirm it", was.Current)
+	case is.Good != was.Good && (is.Good == was.Trial || runs && (is.Good == was.Current || is.Good == was.Over)):
+		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not confirm it", was.Trial)
 	case is.Trial == was.Trial && is.BadEnds != was.BadEnds:
-		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not count its ends", was.Current)
+		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not count its ends", was.Trial)
 	}
 	return nil
 }

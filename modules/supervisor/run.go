@@ -21,8 +21,9 @@ type view struct {
 	ofModules        bool // the trial, running or not, is one of modules
 }
 
-// runs says whether modules on trial are current.
-func (v view) runs() bool { return v.ofModules && v.Current != v.Good }
+// runs says whether modules on trial are current. Bases that are on trial beside
+// a trial that waits do not make it run.
+func (v view) runs() bool { return v.ofModules && v.Below() != v.Good }
 
 func (s *Supervisor) view() (view, error) {
 	st, err := s.store().Load()
@@ -168,7 +169,7 @@ func (s *Supervisor) switchState(c *child, m Message) error {
 	if err != nil {
 		return err
 	}
-	if err := Legal(*m.Was, *m.Is, v.runs()); err != nil {
+	if err := Legal(*m.Was, *m.Is, v.ofModules); err != nil {
 		return err
 	}
 	if err := s.older(v, *m.Is); err != nil {

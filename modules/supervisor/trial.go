@@ -110,8 +110,8 @@ func (s *Supervisor) begin() error {
 		s.trial.judge.Times.Soak = 0
 		return s.writeMark()
 	}
-	if v.runs() {
-		died := m.Generation > 0
+	if v.ofModules && v.OnTrial() {
+		died := m.Generation > 0 && v.runs()
 		s.soaked = died && m.Phase == phaseSupervisor
 		if err := s.endBroken(v, died); err != nil {
 			return err
@@ -190,7 +190,7 @@ func (s *Supervisor) resumeTrial(now time.Duration) {
 	}
 	if s.resume == 0 {
 		v, err := s.view()
-		if err != nil || !v.ofModules || v.runs() {
+		if err != nil || !v.ofModules || v.runs() || v.Layer != 0 {
 			return
 		}
 		s.resume = now + s.Times.Resume
@@ -204,7 +204,12 @@ func (s *Supervisor) resumeTrial(now time.Duration) {
 		return
 	}
 	s.resume = 0
-	_, err := s.change(func(st rollback.State) (rollback.State, error) { return st.Switch(st.Trial) })
+	_, err := s.change(func(st rollback.State) (rollback.State, error) {
+		if st.Layer != 0 {
+			return st, nil // bases are on trial beside it: after them
+		}
+		return st.Switch(st.Trial)
+	})
 	if err != nil {
 		s.say("taking up the trial again: %v", err)
 		return
