@@ -76,8 +76,9 @@ type child struct {
 	ready   bool // it has loaded
 	taken   bool // it was told to take over
 	serving bool
-	ending  bool // it was told to end
-	beat    time.Duration
+	ending  bool          // it was told to end
+	served  time.Duration // since boot, when it began to serve
+	beat    time.Duration // since boot: the last sign of its main loop
 	report  Report
 	mark    string // in the environment of all that it starts
 	killed  string // why it was killed, where nobody told it to end
@@ -96,6 +97,18 @@ func (c *child) kill(why string) {
 func (c *child) end() {
 	c.ending = true
 	_ = c.cmd.Process.Signal(unix.SIGTERM)
+}
+
+// worked is for how long a program that ended at now had done its work: an
+// agent from when it served to its last sign of life, any other from its start.
+func (c *child) worked(now time.Duration) time.Duration {
+	switch {
+	case c.line == nil:
+		return now - c.began
+	case !c.serving:
+		return 0
+	}
+	return c.beat - c.served
 }
 
 // how says in words how a program ended.

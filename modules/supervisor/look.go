@@ -13,9 +13,6 @@ func (s *Supervisor) look(now time.Duration) {
 	if s.observing || c == nil || !c.serving || c.ending {
 		return
 	}
-	if s.fails > 0 && now-c.began > s.Times.Gate {
-		s.fails = 0
-	}
 	every := s.Times.Look
 	if s.trial == nil && len(s.seen) > 1 {
 		every = s.Times.Soak // now and then, for a baseline

@@ -24,6 +24,13 @@ func moduleMain(address string) {
 	version, bad := filepath.Base(filepath.Dir(own)), how()
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
+	note("begun", version+"\n")
+	switch bad {
+	case "exits at once":
+		os.Exit(7)
+	case "dies later":
+		time.AfterFunc(100*time.Millisecond, func() { os.Exit(9) })
+	}
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -181,6 +188,37 @@ func TestWhereTheGoodVersionFailsTooWhatProtectsGoesOn(t *testing.T) {
 	w.until("the agent is back", func() bool { return w.runs("1.0.0") })
 	w.until("the operator can read of it", func() bool { return strings.Contains(w.told(), "AgentFailing\tthe agent 1.0.0 does not keep running") })
 	w.check()
+}
+
+// A module that ends by itself is started again: at once where it worked until
+// then, however often that was, and after ever longer pauses where it did not. A
+// new version of it does not wait for what the old one did.
+func TestAModuleThatEndsByItself(t *testing.T) {
+	for _, row := range []struct {
+		how   string
+		pause time.Duration
+		ends  int
+	}{
+		{"dies later", 20 * time.Millisecond, 12}, // 82 s of pauses, if they added up
+		{"exits at once", time.Hour, 1},
+	} {
+		t.Run(row.how, func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Gate, times.Pause, times.Rest = 50*time.Millisecond, row.pause, time.Hour
+			w := newWorld(t, times)
+			w.install()
+			address := freeAddress(t)
+			w.changeModule("scan", w.scan("1.0.0", row.how, address, false), true)
+			w.until("it was started that often", func() bool {
+				data, _ := os.ReadFile(w.dir + "/begun")
+				return strings.Count(string(data), "1.0.0\n") >= row.ends
+			})
+			w.changeModule("scan", w.scan("2.0.0", "", address, false), true)
+			w.until("2.0.0 runs", func() bool { return answersAt(address) == "2.0.0" })
+			w.check()
+		})
+	}
 }
 
 // running is the process of a module, as the supervisor says.

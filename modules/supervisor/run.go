@@ -107,7 +107,7 @@ func (s *Supervisor) reconcileAgent(want rollback.Slot) {
 		return // it is about to take over; one after the other
 	case s.agent != nil && s.agent.slot.Dir == want.Dir && !s.agent.ending:
 		return
-	case s.Clock.SinceBoot() < s.retry:
+	case s.crashes.waits(want.Dir, s.Clock.SinceBoot()):
 		return
 	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
 		s.look(s.Clock.SinceBoot()) // it starts after that: what it breaks while it loads is its fault
@@ -115,7 +115,7 @@ func (s *Supervisor) reconcileAgent(want rollback.Slot) {
 	}
 	c, err := s.startAgent(want)
 	if err != nil {
-		s.failed(want, err.Error(), "")
+		s.failed(want, 0, err.Error(), "")
 		return
 	}
 	s.say("agent %s starts, process %d", nameOf(want), c.cmd.Process.Pid)
@@ -143,7 +143,7 @@ func (s *Supervisor) said(c *child, m Message) {
 		}
 		s.advance()
 	case doServing:
-		c.serving, c.beat = true, now
+		c.serving, c.served, c.beat = true, now, now
 		s.served(c)
 	case doBeat:
 		if !c.ending {
@@ -245,7 +245,7 @@ func (s *Supervisor) exited(c *child, err error) {
 	case s.trial != nil && c.killed != "" && s.trial.slots[agentModule].Dir == c.slot.Dir:
 		s.back("alive", how, c.tail.text(8)) // it would hang again, and that takes long to see
 	default:
-		s.failed(c.slot, how, c.tail.text(8))
+		s.failed(c.slot, c.worked(s.Clock.SinceBoot()), how, c.tail.text(8))
 	}
 	if s.stopping || s.become != "" {
 		return
@@ -254,29 +254,20 @@ func (s *Supervisor) exited(c *child, err error) {
 	s.reconcile()
 }
 
-// failed is called when an agent could not be started or ended by itself.
-func (s *Supervisor) failed(slot rollback.Slot, how, lines string) {
+// failed is called when an agent could not be started, or ended by itself after
+// it had worked for so long.
+func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines string) {
 	if s.stopping || s.become != "" {
 		return
 	}
 	s.say("agent %s: %s", nameOf(slot), how)
-	now := s.Clock.SinceBoot()
+	s.crashes = s.crashes.failed(slot.Dir, s.Clock.SinceBoot(), worked, s.Times)
 	if s.trial != nil && s.trial.slots[agentModule].Dir == slot.Dir && slot.Dir != "" {
 		s.badEnd(how, lines)
-		s.retry = now + s.Times.Pause
-		if s.trial == nil {
-			s.retry = 0
-		}
 		return
 	}
-	s.fails++
 	s.failing = how
-	pause := s.Times.Pause
-	for i := 1; i < s.fails && pause < s.Times.Rest; i++ {
-		pause *= 2
-	}
-	s.retry = now + min(pause, s.Times.Rest)
-	if s.fails == rollback.MaxBadEnds {
+	if s.crashes.fails == rollback.MaxBadEnds {
 		s.tell(event.AgentFailing, map[string]string{
 			"version": slot.Version, "error": how, "lines": lines, "support": s.support,
 		})
@@ -297,7 +288,7 @@ func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		slot := want[name]
-		if name == agentModule || len(slot.Start) == 0 || s.others[name] != nil || now < s.gaps[name].retry {
+		if name == agentModule || len(slot.Start) == 0 || s.others[name] != nil || s.gaps[name].crashes.waits(slot.Dir, now) {
 			continue
 		}
 		dir := filepath.Join(s.Dir, "modules", name, slot.Dir)
@@ -305,7 +296,7 @@ func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
 		c.cmd.Dir, c.cmd.Env = dir, environment()
 		c.cmd.SysProcAttr = &syscall.SysProcAttr{}
 		if err := s.startChild(c); err != nil {
-			s.otherFailed(name, slot, err.Error(), "")
+			s.otherFailed(name, slot, 0, err.Error(), "")
 			continue
 		}
 		s.others[name] = c
@@ -315,10 +306,9 @@ func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
 
 // gap is what is known of a module between two of its programs.
 type gap struct {
-	ended time.Duration // since boot; 0: it did not end by a switch
-	from  string
-	retry time.Duration // since boot
-	fails int
+	ended   time.Duration // since boot; 0: it did not end by a switch
+	from    string
+	crashes backoff
 }
 
 // tellGap says how long a module that cannot be handed over was away.
@@ -345,23 +335,19 @@ func (s *Supervisor) otherExited(c *child, how string) {
 		g.ended, g.from = s.Clock.SinceBoot(), c.slot.Version
 		s.gaps[c.module] = g
 	} else {
-		s.otherFailed(c.module, c.slot, how, c.tail.text(8))
+		s.otherFailed(c.module, c.slot, c.worked(s.Clock.SinceBoot()), how, c.tail.text(8))
 	}
 	s.reconcile()
 }
 
-// otherFailed has a module's program wait before it is started again.
-func (s *Supervisor) otherFailed(name string, slot rollback.Slot, how, lines string) {
+// otherFailed has a module's program, which had worked for so long, wait before
+// it is started again.
+func (s *Supervisor) otherFailed(name string, slot rollback.Slot, worked time.Duration, how, lines string) {
 	s.say("module %s %s: %s", name, slot.Version, how)
 	if s.trial != nil && s.trial.slots[name].Dir == slot.Dir && slot.Dir != "" {
 		s.badEnd(fmt.Sprintf("module %s: %s", name, how), lines)
 	}
 	g := s.gaps[name]
-	g.fails++
-	pause := s.Times.Pause
-	for i := 1; i < g.fails && pause < s.Times.Rest; i++ {
-		pause *= 2
-	}
-	g.retry = s.Clock.SinceBoot() + min(pause, s.Times.Rest)
+	g.crashes = g.crashes.failed(slot.Dir, s.Clock.SinceBoot(), worked, s.Times)
 	s.gaps[name] = g
 }

@@ -86,7 +86,7 @@ func (s *Supervisor) status() Status {
 		}
 		st.Trial = &TrialStatus{Modules: t.names(), From: namesOf(t.from), Phase: t.phase, Left: int64(left / time.Second)}
 	}
-	if s.agent == nil && s.fails > 0 {
+	if s.agent == nil && s.trial == nil && s.crashes.fails > 0 {
 		st.Failing = s.failing
 	}
 	return st

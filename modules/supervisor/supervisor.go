@@ -63,8 +63,7 @@ type Supervisor struct {
 	others    map[string]*child
 	stopping  bool
 	told      bool          // the service manager knows that all is up
-	fails     int           // how often in a row an agent ended before its time
-	retry     time.Duration // since boot: not before that an agent is started
+	crashes   backoff       // of agents
 	trial     *trial        // nil: none runs
 	resume    time.Duration // since boot: when a broken trial is taken up; 0: none is
 	soon      bool          // a trial waits that has never begun: it need not wait long
@@ -275,6 +274,12 @@ func (s *Supervisor) pace() time.Duration {
 	idle := s.Times.Beat / 3
 	if s.Watchdog > 0 {
 		idle = min(idle, s.Watchdog/2)
+	}
+	now := s.Clock.SinceBoot()
+	for name, g := range s.gaps {
+		if s.others[name] == nil && g.crashes.retry > now {
+			idle = min(idle, g.crashes.retry-now) // it is started again then
+		}
 	}
 	return idle
 }

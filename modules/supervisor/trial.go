@@ -156,7 +156,7 @@ func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, check, text strin
 func (s *Supervisor) startTrial(v view) {
 	slots, from := triedIn(v)
 	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}, asked: s.Clock.SinceBoot()}
-	s.resume, s.retry, s.soon = 0, 0, false
+	s.resume, s.soon = 0, false
 	if s.soaked {
 		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
 	}
@@ -290,7 +290,7 @@ func (s *Supervisor) back(check, text, lines string) {
 		s.say("going back: %v", err)
 		return
 	}
-	s.trial, s.soaked, s.fails, s.retry = nil, false, 0, 0
+	s.trial, s.soaked, s.crashes = nil, false, backoff{}
 	s.reverted = s.Clock.SinceBoot()
 	os.Remove(s.markPath())
 	slot, ofAgent := t.slots[agentModule]
