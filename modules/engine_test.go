@@ -237,6 +237,98 @@ func TestSignalReachesTheProcessOfThePidfile(t *testing.T) {
 	})
 }
 
+// TestAPidfileOlderThanItsProcessSignalsNobody: the engine is gone, and its
+// number is another's now.
+func TestAPidfileOlderThanItsProcessSignalsNobody(t *testing.T) {
+	innocent := exec.Command("sleep", "1000")
+	if err := innocent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- innocent.Wait() }()
+	defer func() { innocent.Process.Kill(); <-ended }()
+	pidfile := filepath.Join(t.TempDir(), "engine.pid")
+	send := func(written time.Time) error {
+		t.Helper()
+		if err := os.WriteFile(pidfile, []byte(fmt.Sprintln(innocent.Process.Pid)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(pidfile, written, written); err != nil {
+			t.Fatal(err)
+		}
+		return (&modules.Signal{Pidfile: pidfile, Name: "HUP"}).Send()
+	}
+	err := send(time.Now().Add(-2 * time.Hour))
+	if !errors.Is(err, modules.ErrNotRunning) || !strings.Contains(err.Error(), "it is another's, and gets no signal") {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("the innocent process ended: %v", err)
+	default:
+	}
+	if err := send(time.Now()); err != nil {
+		t.Errorf("of the process that wrote it: %v", err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "hangup") {
+		t.Errorf("it was not signalled: %v", err)
+	}
+	ended <- nil
+}
+
+func TestWhenAPidfileIsOlderThanItsProcess(t *testing.T) {
+	boot := time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)
+	const started = time.Hour // after the boot
+	rows := map[string]struct {
+		written, runBorn time.Time
+		older            bool
+	}{
+		"written when the process began":     {boot.Add(time.Hour), time.Time{}, false},
+		"a coarse file system's second ago":  {boot.Add(time.Hour - time.Second), time.Time{}, false},
+		"an hour later":                      {boot.Add(2 * time.Hour), boot, false},
+		"a minute before":                    {boot.Add(59 * time.Minute), boot, true},
+		"before the boot":                    {boot.Add(-time.Hour), time.Time{}, true},
+		"/run is older than the boot by 10h": {boot.Add(-9 * time.Hour), boot.Add(-10 * time.Hour), false},
+		"and the file older than that":       {boot.Add(-11 * time.Hour), boot.Add(-10 * time.Hour), true},
+		"/run was made long after the boot":  {boot.Add(59 * time.Minute), boot.Add(40 * time.Minute), true},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			if got := modules.WrittenBefore(row.written, started, boot, row.runBorn); got != row.older {
+				t.Errorf("older %v", got)
+			}
+		})
+	}
+}
+
+func TestWhoseNumberAPidfileHolds(t *testing.T) {
+	t.Run("of a process that ended, and nobody has asked how", func(t *testing.T) {
+		over := exec.Command("true")
+		if err := over.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer over.Wait()
+		stat := fmt.Sprintf("/proc/%d/stat", over.Process.Pid)
+		until(t, func() bool {
+			data, _ := os.ReadFile(stat)
+			return strings.Contains(string(data), ") Z ")
+		})
+		path := filepath.Join(t.TempDir(), "pid")
+		if err := os.WriteFile(path, []byte(fmt.Sprint(over.Process.Pid)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&modules.Signal{Pidfile: path, Name: "HUP"}).Send(); !errors.Is(err, modules.ErrNotRunning) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("of a name that holds brackets", func(t *testing.T) {
+		name, started, err := modules.ParseStat("7 (a) R (b) S " + strings.Repeat("0 ", 18) + "12345 0 0")
+		if name != "a) R (b" || started != 123*time.Second+450*time.Millisecond || err != nil {
+			t.Errorf("%q began after %s, %v", name, started, err)
+		}
+	})
+}
+
 func TestPidfileThatNamesNoEngineIsRefused(t *testing.T) {
 	over := exec.Command("true")
 	if err := over.Run(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,17 +25,20 @@ type Signal struct {
 }
 
 // Send sends the signal. A pidfile that root does not own may name a process
-// of its own owner alone: an engine must not aim root's signals at others.
+// of its own owner only: an engine must not aim root's signals at others.
+// A process that began after the pidfile was written is not the one that wrote
+// it: the engine is gone, and the kernel gave its number to another.
 // errors.Is(err, ErrNotRunning) if there is no pidfile, or no such process.
 func (s *Signal) Send() error {
 	sig := unix.SignalNum("SIG" + strings.TrimPrefix(s.Name, "SIG"))
 	if sig == 0 {
 		return fmt.Errorf("there is no signal %q", s.Name)
 	}
-	pid, owner, err := readPidfile(s.Pidfile)
+	named, err := readPidfile(s.Pidfile)
 	if err != nil {
 		return err
 	}
+	pid := named.pid
 	process, err := os.FindProcess(pid) // holds on to this very process where the kernel can
 	if err != nil {
 		return fmt.Errorf("finding process %d of %s: %w", pid, s.Pidfile, err)
@@ -44,8 +48,11 @@ func (s *Signal) Send() error {
 	if err != nil {
 		return fmt.Errorf("%w: there is no process %d, which %s names", ErrNotRunning, pid, s.Pidfile)
 	}
-	if own := st.Sys().(*syscall.Stat_t).Uid; owner != 0 && own != owner {
-		return fmt.Errorf("process %d belongs to uid %d, but %s to uid %d", pid, own, s.Pidfile, owner)
+	if own := st.Sys().(*syscall.Stat_t).Uid; named.owner != 0 && own != named.owner {
+		return fmt.Errorf("process %d belongs to uid %d, but %s to uid %d", pid, own, s.Pidfile, named.owner)
+	}
+	if err := s.checkWriter(named); err != nil {
+		return err
 	}
 	err = process.Signal(sig)
 	if errors.Is(err, os.ErrProcessDone) {
@@ -57,30 +64,54 @@ func (s *Signal) Send() error {
 	return nil
 }
 
-// readPidfile gives the process that a pidfile names, and the file's owner.
-func readPidfile(path string) (pid int, owner uint32, err error) {
+// checkWriter refuses a process that cannot be the engine which the pidfile was
+// written for.
+func (s *Signal) checkWriter(named pidfile) error {
+	p, err := processOf(named.pid)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: process %d, which %s names: %w", ErrNotRunning, named.pid, s.Pidfile, err)
+	case p.zombie:
+		return fmt.Errorf("%w: process %d, which %s names, has ended", ErrNotRunning, named.pid, s.Pidfile)
+	case p.kernel:
+		return fmt.Errorf("%w: %s names %d, which is a thread of the kernel", ErrNotRunning, s.Pidfile, named.pid)
+	case writtenBefore(named.written, p.started, booted(), runBorn()):
+		return fmt.Errorf("%w: %s was written at %s, and process %d (%s), which it names, began at %s: it is another's, and gets no signal",
+			ErrNotRunning, s.Pidfile, named.written.UTC().Format(time.RFC3339), named.pid, p.name, booted().Add(p.started).UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// pidfile is what a pidfile says, and the file itself.
+type pidfile struct {
+	pid     int
+	owner   uint32
+	written time.Time
+}
+
+func readPidfile(path string) (pidfile, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, fmt.Errorf("%w: there is no %s", ErrNotRunning, path)
+		return pidfile{}, fmt.Errorf("%w: there is no %s", ErrNotRunning, path)
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading the pidfile: %w", err)
+		return pidfile{}, fmt.Errorf("reading the pidfile: %w", err)
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading the pidfile: %w", err)
+		return pidfile{}, fmt.Errorf("reading the pidfile: %w", err)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, 64))
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading the pidfile: %w", err)
+		return pidfile{}, fmt.Errorf("reading the pidfile: %w", err)
 	}
-	pid, err = strconv.Atoi(strings.TrimSpace(string(data)))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	switch {
 	case err != nil || pid <= 1:
-		return 0, 0, fmt.Errorf("%s holds %q, which is no process to signal", path, strings.TrimSpace(string(data)))
+		return pidfile{}, fmt.Errorf("%s holds %q, which is no process to signal", path, strings.TrimSpace(string(data)))
 	case pid == os.Getpid():
-		return 0, 0, errors.New(path + " names this very process")
+		return pidfile{}, errors.New(path + " names this very process")
 	}
-	return pid, st.Sys().(*syscall.Stat_t).Uid, nil
+	return pidfile{pid, st.Sys().(*syscall.Stat_t).Uid, st.ModTime()}, nil
 }
