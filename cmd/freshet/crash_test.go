@@ -67,7 +67,7 @@ func (e *endpoint) publish(version int) {
 
 // command runs a program; state names the endpoint's folder.
 func (e *endpoint) command(state, crashAt, name string, args ...string) *exec.Cmd {
-	c := exec.Command(filepath.Join(bin, name), args...)
+	c := exec.Command(filepath.Join(bin(), name), args...)
 	c.Env = []string{
 		"FRESHET_CONFIG=" + filepath.Join(e.dir, "freshet.yaml"),
 		"FRESHET_STATE_DIR=" + filepath.Join(e.dir, state),

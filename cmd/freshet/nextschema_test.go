@@ -67,7 +67,7 @@ func TestAMigrationThatBreaksIsTakenBack(t *testing.T) {
 	h.start("--gate", "1h")
 	h.until("1.0.0 serves", h.serves("1.0.0", false))
 	next := buildAs(t, "1.1.0", "nextschema")
-	for program, has := range map[string]bool{next: true, h.prog: false, filepath.Join(bin, "freshet"): false} {
+	for program, has := range map[string]bool{next: true, h.prog: false, filepath.Join(bin(), "freshet"): false} {
 		if strings.Contains(h.reads(program), "FRESHET_TEST_MIGRATION") != has {
 			t.Errorf("%s holds the tests' schema, or lacks it: wanted %v", program, has)
 		}

@@ -19,7 +19,7 @@ func TestNoReleaseHasTheTestsWays(t *testing.T) {
 		name string
 		has  bool
 	}{{"freshet", false}, {"freshet-lab", true}, {"freshet-publish", false}, {"freshet-publish-lab", true}} {
-		path := filepath.Join(bin, row.name)
+		path := filepath.Join(bin(), row.name)
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

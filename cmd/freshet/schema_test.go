@@ -112,7 +112,7 @@ func TestRealOutputsKeepToTheirSchemas(t *testing.T) {
 	write(config, text)
 	write(list, "a.example\n")
 	run := func(args ...string) []byte {
-		c := exec.Command(filepath.Join(bin, args[0]), args[1:]...)
+		c := exec.Command(filepath.Join(bin(), args[0]), args[1:]...)
 		c.Dir = dir
 		c.Env = append(os.Environ(), "FRESHET_CONFIG="+config, "FRESHET_STATE_DIR="+filepath.Join(dir, "state"), "FRESHET_SOCKET="+filepath.Join(dir, "run", "agent.sock"))
 		out, _ := c.Output() // a failure has an output too

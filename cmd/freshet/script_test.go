@@ -21,32 +21,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bin holds the programs under test: freshet, freshet-publish, and both with a
-// clock and crashes to order, freshet-lab and freshet-publish-lab.
-var bin string
+// bin is the folder of the programs under test: freshet, freshet-publish, and
+// both with a clock and crashes to order, freshet-lab and freshet-publish-lab.
+// The first test that asks for it builds them.
+var bin = sync.OnceValue(func() string {
+	dir := filepath.Join(built, "bin")
+	build("", "", dir+"/", ".", "../freshet-publish")
+	lab := filepath.Join(built, "lab")
+	build("", "testclock,crashpoints", lab+"/", ".", "../freshet-publish")
+	for _, name := range []string{"freshet", "freshet-publish"} {
+		if err := os.Rename(filepath.Join(lab, name), filepath.Join(dir, name+"-lab")); err != nil {
+			panic(err)
+		}
+	}
+	return dir
+})
+
+// built is the folder of all that tests build.
+var built string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "freshet-bin-")
-	if err != nil {
+	var err error
+	if built, err = os.MkdirTemp("", "freshet-bin-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	bin = dir
-	for _, args := range [][]string{
-		{"build", "-o", filepath.Join(dir, "freshet"), "."},
-		{"build", "-o", filepath.Join(dir, "freshet-lab"), "-tags", "testclock,crashpoints", "."},
-		{"build", "-o", filepath.Join(dir, "freshet-publish"), "../freshet-publish"},
-		{"build", "-o", filepath.Join(dir, "freshet-publish-lab"), "-tags", "testclock,crashpoints", "../freshet-publish"},
-	} {
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(args, " "), err, out)
-			return 1
-		}
-	}
+	defer os.RemoveAll(built)
 	return m.Run()
+}
+
+// build builds packages, without what only debuggers read: linking takes half
+// as long. Without the programs no test means anything, so that it panics.
+func build(version, tags, to string, packages ...string) {
+	args := append([]string{"build", "-tags", tags, "-ldflags", "-w -X main.version=" + version, "-o", to}, packages...)
+	if version == "" {
+		args[4] = "-w"
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go %s: %v\n%s", strings.Join(args, " "), err, out))
+	}
 }
 
 // TestScripts runs the programs as a person would: a file a feature.
@@ -81,7 +96,7 @@ func setUp(env *testscript.Env) error {
 	m := newMirror(filepath.Join(env.WorkDir, "repo"))
 	env.Defer(m.close)
 	env.Values["mirror"] = m
-	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	env.Setenv("PATH", bin()+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv("TZ", "UTC")
 	env.Setenv("URL", m.server.URL)
 	env.Setenv("FRESHET_CONFIG", filepath.Join(env.WorkDir, "freshet.yaml"))
@@ -175,7 +190,7 @@ func untilCmd(ts *testscript.TestScript, neg bool, args []string) {
 func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 	path := args[0]
 	if !strings.Contains(path, "/") {
-		path = filepath.Join(bin, path)
+		path = filepath.Join(bin(), path)
 	}
 	c := exec.Command(path, args[1:]...)
 	c.Dir = ts.MkAbs(".")
@@ -192,7 +207,7 @@ func asCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	uid, err := strconv.ParseUint(args[0], 10, 31)
 	ts.Check(err)
-	for _, dir := range []string{bin, ts.MkAbs("."), filepath.Dir(ts.MkAbs("."))} {
+	for _, dir := range []string{built, bin(), ts.MkAbs("."), filepath.Dir(ts.MkAbs("."))} {
 		ts.Check(os.Chmod(dir, 0o755)) // test folders are for their maker alone
 	}
 	c := command(ts, args[3:])

@@ -17,12 +17,24 @@ import (
 	"github.com/freshet/freshet/rollback"
 )
 
-// buildAs builds freshet as a release of a version would be, with tags or "".
+var builds struct {
+	mu   sync.Mutex // guards done, and has tests wait for the one that builds
+	done map[string]bool
+}
+
+// buildAs gives freshet as a release of a version would be, with tags or "". It
+// is built once.
 func buildAs(t *testing.T, version, tags string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "freshet")
-	if out, err := exec.Command("go", "build", "-o", to, "-tags", tags, "-ldflags", "-X main.version="+version, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", version, err, out)
+	to := filepath.Join(built, "as-"+version+"-"+tags, "freshet")
+	builds.mu.Lock()
+	defer builds.mu.Unlock()
+	if !builds.done[to] {
+		build(version, tags, to, ".")
+		if builds.done == nil {
+			builds.done = map[string]bool{}
+		}
+		builds.done[to] = true
 	}
 	return to
 }

@@ -53,7 +53,7 @@ func clocked(t *testing.T, program, settings string) *host {
 func confirmedThough(t *testing.T, old, next, source, clock string) {
 	repo := t.TempDir() + "/repo"
 	h := clocked(t, old, fmt.Sprintf("version: 1\nsources: [{url: %q, proxy: none}]\nroot: %s/metadata/1.root.json\nlog: {to: stderr}\n", source, repo))
-	h.must(filepath.Join(bin, "freshet-publish"), "init", repo, "--keys", filepath.Dir(repo)+"/keys")
+	h.must(filepath.Join(bin(), "freshet-publish"), "init", repo, "--keys", filepath.Dir(repo)+"/keys")
 	h.start("--gate", "2s", "--soak", "1s")
 	h.until("1.0.0 serves", h.serves("1.0.0", false))
 	h.until("its first update is over", func() bool { // an update prunes what the test is putting there
