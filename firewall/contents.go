@@ -19,7 +19,7 @@ const restTimes = 100
 
 // looked is what the last look at the content of a set found.
 type looked struct {
-	at, took time.Duration // on the clock since boot
+	at, took time.Duration // on the clock without sleep: a machine that slept meanwhile was not slow
 	count    int
 	diff     string
 }
@@ -31,7 +31,7 @@ func (f *Firewall) contentDiffers(name string, count int, fresh bool, compare fu
 	f.looks.Lock()
 	last, ok := f.looked[name]
 	f.looks.Unlock()
-	began := f.Clock.SinceBoot()
+	began := f.Clock.Awake()
 	if ok && !fresh && last.count == count && began-last.at < restTimes*last.took {
 		return last.diff, nil
 	}
@@ -39,7 +39,7 @@ func (f *Firewall) contentDiffers(name string, count int, fresh bool, compare fu
 	if err != nil {
 		return "", err
 	}
-	now := f.Clock.SinceBoot()
+	now := f.Clock.Awake()
 	f.looks.Lock()
 	defer f.looks.Unlock()
 	if f.looked == nil {

@@ -80,7 +80,7 @@ func (c *ClamAV) load(ctx context.Context, m marker) error {
 		return err
 	}
 	mute := 0
-	again, next := againAfter, c.clock.SinceBoot()+againAfter
+	again, next := againAfter, c.clock.Awake()+againAfter
 	for {
 		has, err := c.detects(ctx, m)
 		switch {
@@ -98,7 +98,7 @@ func (c *ClamAV) load(ctx context.Context, m marker) error {
 		}
 		// clamd forgets a RELOAD that comes while it is reading already, which
 		// it may have begun before the files were in place.
-		if now := c.clock.SinceBoot(); now >= next {
+		if now := c.clock.Awake(); now >= next {
 			_ = c.client.Reload(ctx)
 			again *= 2
 			next = now + again

@@ -39,10 +39,7 @@ func (e *Engine) run(ctx context.Context, step string, command []string, v Versi
 	if len(command) == 0 {
 		return ctx.Err()
 	}
-	timeout := e.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
+	timeout := e.timeout()
 	args := e.arguments(command, v)
 	out := &lastBytes{}
 	p := process{

@@ -36,7 +36,7 @@ type Engine struct {
 
 	Timeout     time.Duration // of each command; default 60 s
 	HealthEvery time.Duration // default 10 s
-	WatchFor    time.Duration // by the boot-time clock; 0: not watched
+	WatchFor    time.Duration // in which it is checked without a gap; 0: not watched
 
 	Disk  *durable.Disk // nil: the real one
 	Clock *clock.Clock  // nil: the real one
@@ -110,26 +110,35 @@ func (e *Engine) Baseline(ctx context.Context, v Version) (healthy bool, err err
 	return true, nil
 }
 
-// Watch watches the engine after a switch to v, until WatchFor has passed. It
-// returns the error of the health command when that failed twice in a row. An
+// Watch watches the engine after a switch to v, until WatchFor has passed, and
+// from the beginning after a gap: a machine that slept saw nothing. It returns
+// the error of the health command when that failed twice in a row. An
 // engine that was not healthy before (see Baseline) cannot have got worse by
 // the switch: it is not watched.
 func (e *Engine) Watch(ctx context.Context, v Version, healthyBefore bool) error {
 	if !healthyBefore || e.WatchFor <= 0 || len(e.HealthCommand) == 0 && e.Kind == nil {
 		return ctx.Err()
 	}
-	end := e.Clock.SinceBoot() + e.WatchFor
+	w := e.Clock.Turn(clock.Watch{}, 0)
+	began := w
 	for {
-		left := end - e.Clock.SinceBoot()
-		if err := wait(ctx, max(0, min(left, e.every()))); err != nil {
+		pause := max(0, min(began.Now+e.WatchFor-w.Now, e.every()))
+		if err := wait(ctx, pause); err != nil {
 			return err
 		}
-		over := e.Clock.SinceBoot() >= end // before the check: the last one is made after the end
-		if err := e.twice(ctx, v); err != nil {
-			return err
+		if w = e.Clock.Turn(w, pause); w.Gaps != began.Gaps {
+			began = w
 		}
-		if over {
-			return nil
+		over := w.Now >= began.Now+e.WatchFor // before the check: the last one is made after the end
+		err := e.twice(ctx, v)
+		w = e.Clock.Turn(w, 4*e.timeout()+e.every())
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case w.Gaps != began.Gaps:
+			began = w // whatever it said, it said of two times
+		case err != nil || over:
+			return err
 		}
 	}
 }
@@ -153,6 +162,13 @@ func (e *Engine) check(ctx context.Context, v Version) error {
 		}
 	}
 	return e.run(ctx, "health", e.HealthCommand, v)
+}
+
+func (e *Engine) timeout() time.Duration {
+	if e.Timeout <= 0 {
+		return defaultTimeout
+	}
+	return e.Timeout
 }
 
 func (e *Engine) every() time.Duration {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/modules"
 )
@@ -172,6 +173,40 @@ func TestHealthIsADifference(t *testing.T) {
 			}
 			if watched := count() > 0; watched != row.before {
 				t.Errorf("%d checks", count())
+			}
+		})
+	}
+}
+
+// TestASleepWhileAnEngineIsWatched has the machine sleep for eight hours each time
+// that its engine was checked, so often at most.
+func TestASleepWhileAnEngineIsWatched(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		sick  []int
+		slept int // times at most
+		watch time.Duration
+		stop  int // breaks it off after so many
+		err   error
+	}{
+		{"the hours that it slept confirm nothing", nil, 1, time.Hour, 6, context.Canceled},
+		{"a machine that sleeps again and again was not watched for that long", nil, 1 << 10, 2 * time.Millisecond, 8, context.Canceled},
+		{"what failed before and after it did not fail twice in a row", []int{1, 2}, 1, 30 * time.Millisecond, 0, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			command, count := sick(t, row.sick...)
+			ctx, stop := context.WithCancel(context.Background())
+			defer stop()
+			e := &modules.Engine{Base: "hashes", HealthCommand: command, HealthEvery: time.Millisecond, WatchFor: row.watch}
+			e.Clock = &clock.Clock{Slept: func() time.Duration {
+				n := count()
+				if row.stop > 0 && n >= row.stop {
+					stop()
+				}
+				return time.Duration(min(n, row.slept)) * 8 * time.Hour
+			}}
+			if err := e.Watch(ctx, version, true); !errors.Is(err, row.err) {
+				t.Errorf("error %v, not %v", err, row.err)
 			}
 		})
 	}

@@ -16,17 +16,24 @@ import (
 //	72h            the system's clock, three days ahead
 //	-48h x3600     two days behind when the file was written, and since then
 //	               an hour passes each second
+//	8h asleep      eight hours ahead, in which the machine slept
 //	2026-11-22T…Z  a clock that stands (RFC 3339)
 //
 // It is for tests alone: no release has it.
 func Moved(path string) (*Clock, error) {
-	if _, _, _, err := moved(path); err != nil {
+	if _, err := moved(path); err != nil {
 		return nil, err
 	}
 	m := &mover{path: path, last: reading{pace: 1, from: time.Now()}}
 	return &Clock{
 		Wall: func() time.Time { return m.read().now() },
 		Pace: func() float64 { return m.read().pace },
+		Slept: func() time.Duration {
+			if r := m.read(); r.asleep {
+				return r.offset
+			}
+			return 0
+		},
 	}, nil
 }
 
@@ -44,6 +51,7 @@ type reading struct {
 	offset time.Duration
 	pace   float64
 	from   time.Time // when the file was written
+	asleep bool      // through the offset
 }
 
 func (r reading) now() time.Time {
@@ -58,8 +66,8 @@ func (m *mover) read() reading {
 	defer m.mu.Unlock()
 	st, err := os.Stat(m.path)
 	if err == nil {
-		r := reading{from: st.ModTime()}
-		if r.at, r.offset, r.pace, err = moved(m.path); err == nil {
+		if r, err := moved(m.path); err == nil {
+			r.from = st.ModTime()
 			m.last = r
 		}
 	}
@@ -67,29 +75,31 @@ func (m *mover) read() reading {
 }
 
 // moved reads what the file says.
-func moved(path string) (at time.Time, offset time.Duration, pace float64, err error) {
+func moved(path string) (reading, error) {
+	r := reading{pace: 1}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return at, 0, 1, err
+		return r, err
 	}
 	f := strings.Fields(string(data))
 	if len(f) == 1 {
 		if at, err := time.Parse(time.RFC3339, f[0]); err == nil {
-			return at, 0, 1, nil
+			r.at = at
+			return r, nil
 		}
 	}
-	pace = 1
-	if len(f) == 2 && strings.HasPrefix(f[1], "x") {
-		if pace, err = strconv.ParseFloat(f[1][1:], 64); err == nil && pace <= 0 {
+	switch {
+	case len(f) == 2 && f[1] == "asleep":
+		r.asleep = true
+	case len(f) == 2 && strings.HasPrefix(f[1], "x"):
+		if r.pace, err = strconv.ParseFloat(f[1][1:], 64); err == nil && r.pace <= 0 {
 			err = fmt.Errorf("%s is no factor", f[1])
 		}
-		f = f[:1]
-	}
-	if err == nil && len(f) != 1 {
-		err = fmt.Errorf("%q is not as 72h, 72h x60 or a time", data)
+	case len(f) != 1:
+		err = fmt.Errorf("%q is not as 72h, 72h x60, 8h asleep or a time", data)
 	}
 	if err == nil {
-		offset, err = time.ParseDuration(f[0])
+		r.offset, err = time.ParseDuration(f[0])
 	}
-	return at, offset, pace, err
+	return r, err
 }

@@ -23,6 +23,7 @@ func TestMoved(t *testing.T) {
 		"an offset behind":       {"-48h\n", time.Now().Add(-48 * time.Hour), time.Hour},
 		"an offset and a factor": {"24h x60", written.Add(24*time.Hour + 600*time.Minute), time.Minute},
 		"slower":                 {"0s x0.5", written.Add(5 * time.Minute), 2 * time.Hour},
+		"asleep":                 {"8h asleep", time.Now().Add(8 * time.Hour), time.Hour},
 		"a time":                 {"2030-01-02T03:04:05Z", time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), time.Hour},
 	}
 	for name, row := range rows {
@@ -42,8 +43,12 @@ func TestMoved(t *testing.T) {
 		if got := c.Timer(time.Hour); got != row.timer {
 			t.Errorf("%s: an hour takes %s, want %s", name, got, row.timer)
 		}
+		slept := (c.SinceBoot() - (*clock.Clock)(nil).SinceBoot()).Round(time.Minute)
+		if want := map[bool]time.Duration{true: 8 * time.Hour}[name == "asleep"]; slept != want {
+			t.Errorf("%s: the machine slept for %s, want %s", name, slept, want)
+		}
 	}
-	for _, text := range []string{"", "x60", "1h 60", "1h x0", "1h x-1", "1h xx", "soon", "1h x2 more"} {
+	for _, text := range []string{"", "x60", "1h 60", "1h x0", "1h x-1", "1h xx", "soon", "1h x2 more", "1h awake", "asleep"} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

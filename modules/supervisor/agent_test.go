@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/launch"
@@ -56,6 +57,13 @@ func how() string {
 	return strings.TrimSpace(string(data))
 }
 
+// slept is how long the machine slept, as a file of the test's says.
+func slept(dir string) time.Duration {
+	data, _ := os.ReadFile(dir + "/slept")
+	d, _ := time.ParseDuration(string(data))
+	return d
+}
+
 func superviseMain() {
 	if how() == "its supervisor crashes" {
 		fmt.Fprintln(os.Stderr, "panic: supervisor")
@@ -66,7 +74,7 @@ func superviseMain() {
 	s := &supervisor.Supervisor{
 		Dir: dir + "/state", Runtime: dir + "/run", Socket: dir + "/run/agent.sock", Settings: dir + "/freshet.yaml",
 		Program: own, Package: os.Getenv("TEST_PACKAGE"), Version: "test", Output: os.Stderr,
-		Disk: accident(dir),
+		Disk: accident(dir), Clock: &clock.Clock{Slept: func() time.Duration { return slept(dir) }},
 	}
 	if err := json.Unmarshal([]byte(os.Getenv("TEST_TIMES")), &s.Times); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -71,14 +71,14 @@ type child struct {
 	cmd    *exec.Cmd
 	line   *line // of an agent alone
 	tail   *tail
-	began  time.Duration // since boot
+	began  time.Duration
 
 	ready   bool // it has loaded
 	taken   bool // it was told to take over
 	serving bool
 	ending  bool          // it was told to end
-	served  time.Duration // since boot, when it began to serve
-	beat    time.Duration // since boot: the last sign of its main loop
+	served  time.Duration // when it began to serve
+	beat    time.Duration // the last sign of its main loop
 	report  Report
 	mark    string // in the environment of all that it starts
 	killed  string // why it was killed, where nobody told it to end
@@ -201,7 +201,7 @@ func (s *Supervisor) startChild(c *child) error {
 		}
 		return fmt.Errorf("starting %s: %w", c.cmd.Path, err)
 	}
-	c.began = s.Clock.SinceBoot()
+	c.began = s.now()
 	c.beat = c.began
 	go c.tail.copy(r, s.Output)
 	go func() {
@@ -280,7 +280,6 @@ func (s *Supervisor) observe(c *child, limit time.Duration) Observation {
 	o.Checks = append(o.Checks, m.Checks[:min(len(m.Checks), 64)]...)
 	o.Checks = append(o.Checks, s.moduleChecks(ctx)...)
 	o.Memory, o.CPU = used(c.cmd.Process.Pid)
-	o.At = s.Clock.SinceBoot()
 	return o
 }
 

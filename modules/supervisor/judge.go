@@ -39,9 +39,14 @@ func (t Times) orDefaults() Times {
 	return t
 }
 
+// late is how long after the one before an observation counts for all that lies
+// between them. A machine with much else to do misses some.
+func (t Times) late() time.Duration { return max(30*time.Second, 6*t.Look) }
+
 // Observation is what was seen of the modules at one time.
 type Observation struct {
-	At     time.Duration // since boot
+	At     time.Duration // on the supervisor's clock
+	Gaps   int           // in which nobody watched, until then
 	Checks []Check
 	Memory int64         // bytes resident
 	CPU    time.Duration // spent since the program's start
@@ -119,7 +124,7 @@ const (
 type Trial struct {
 	Base  Baseline
 	Times Times
-	Began time.Duration // since boot, when what is tried took over
+	Began time.Duration // when what is tried took over, or after the last gap; At's clock
 
 	fails map[string]int // failures in a row, by check
 	hot   time.Duration  // since when more CPU is used; 0: it is not
@@ -127,8 +132,12 @@ type Trial struct {
 }
 
 // See judges by an observation. What failed before the switch is not held
-// against what is tried.
+// against what is tried. What comes after a gap is the first observation of all:
+// nothing counts of what was seen before, for or against it.
 func (t Trial) See(o Observation) (Trial, Verdict) {
+	if t.gap(o) {
+		t.Began, t.fails, t.hot, t.last = o.At, nil, 0, Observation{}
+	}
 	t.fails = maps.Clone(t.fails)
 	if t.fails == nil {
 		t.fails = map[string]int{}
@@ -157,6 +166,14 @@ func (t Trial) See(o Observation) (Trial, Verdict) {
 		return t, Verdict{Word: Confirm}
 	}
 	return t, Verdict{}
+}
+
+// gap says whether nobody watched for a while before an observation.
+func (t Trial) gap(o Observation) bool {
+	if t.last.At == 0 {
+		return o.At-t.Began > t.Times.late()
+	}
+	return o.Gaps != t.last.Gaps || o.At-t.last.At > t.Times.late()
 }
 
 // cpu says if more of a processor has been used for longer than is borne.

@@ -80,6 +80,76 @@ func TestTheJudge(t *testing.T) {
 	}
 }
 
+// TestAGapBetweenTwoObservationsResetsWhatCounts has observations every five
+// seconds, and something in between.
+func TestAGapBetweenTwoObservationsResetsWhatCounts(t *testing.T) {
+	const start, every = time.Hour, 5 * time.Second
+	type changed func(o supervisor.Observation, i int) supervisor.Observation
+	slept := func(n int) changed { // before the n-th one; the clock stood still
+		return func(o supervisor.Observation, i int) supervisor.Observation {
+			if i >= n {
+				o.Gaps = 1
+			}
+			return o
+		}
+	}
+	late := func(n int, by time.Duration) changed {
+		return func(o supervisor.Observation, i int) supervisor.Observation {
+			if i >= n {
+				o.At += by
+			}
+			return o
+		}
+	}
+	well := func(int) []string { return nil }
+	for _, row := range []struct {
+		name    string
+		gap     changed
+		failing func(i int) []string
+		cpu     time.Duration // in each five seconds
+		word    supervisor.Word
+		after   int // observations
+	}{
+		{"without one it is confirmed after gate and soak", slept(1 << 30), well, 0, supervisor.Confirm, 132},
+		{"gate and soak begin anew after a sleep", slept(131), well, 0, supervisor.Confirm, 131 + 132},
+		{"hours that were slept confirm nothing", late(2, 8*time.Hour), well, 0, supervisor.Confirm, 2 + 132},
+		{"nor do minutes without an observation", late(100, 31*time.Second), well, 0, supervisor.Confirm, 100 + 132},
+		{"an observation that is somewhat late counts", late(100, 20*time.Second), well, 0, supervisor.Confirm, 132 - 4},
+		{"one that comes late after the switch is the first", late(0, 12*time.Minute), well, 0, supervisor.Confirm, 132},
+		{"failures before and after it are not in a row", slept(12), func(i int) []string {
+			if i >= 10 && i <= 13 {
+				return []string{"api"}
+			}
+			return nil
+		}, 0, supervisor.Confirm, 12 + 2 + 130},
+		{"three in a row after it are", slept(12), func(i int) []string {
+			if i >= 12 {
+				return []string{"api"}
+			}
+			return nil
+		}, 0, supervisor.Back, 14},
+		{"the processor is used for two minutes on this side of it", slept(20), well, every, supervisor.Back, 20 + 24},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			trial := supervisor.Trial{Base: supervisor.Baseline{Memory: 40 << 20}, Began: start, Times: supervisor.Times{
+				Gate: time.Minute, Soak: 10 * time.Minute, CPU: 2 * time.Minute,
+			}}
+			for i := range 1000 {
+				o := row.gap(seen(start+time.Duration(i)*every, 40<<20, time.Duration(i)*row.cpu, row.failing(i)...), i)
+				var v supervisor.Verdict
+				if trial, v = trial.See(o); v.Word == supervisor.GoOn {
+					continue
+				}
+				if v.Word != row.word || i != row.after {
+					t.Errorf("observation %d led to %+v; want %v by number %d", i, v, row.word, row.after)
+				}
+				return
+			}
+			t.Error("no verdict was ever given")
+		})
+	}
+}
+
 func TestOnlyTheThirdBadEndQuarantines(t *testing.T) {
 	st := rollback.State{Format: 1, Current: 2, Good: 1, Last: 2, Trial: 2}
 	gone := []rollback.Withdrawn{{Module: "agent", Release: "2.0.0"}}

@@ -28,10 +28,15 @@ func (s *Supervisor) look(now time.Duration) {
 	}
 	s.observing = true
 	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
+	gaps := s.watch.Gaps
 	go func() {
 		o := s.observe(c, limit)
 		s.post(func() {
 			s.observing = false
+			if s.watch.Gaps != gaps {
+				return // its time ran out while nothing ran
+			}
+			o.At, o.Gaps = s.now(), gaps
 			s.observed(c, o)
 		})
 	}()
@@ -68,7 +73,7 @@ func (s *Supervisor) based(t *trial) {
 	switch {
 	case !t.ofAgent():
 		t.judge.Base = BaselineOf(s.seen)
-		t.begin(s.Clock.SinceBoot())
+		t.begin(s.now())
 	case s.next == nil:
 		t.failing = append([]string{}, BaselineOf(s.seen).Failing...)
 	default:
@@ -89,7 +94,7 @@ func (s *Supervisor) lacksBaseline() bool {
 	if !s.seenSinceAsked() {
 		return true
 	}
-	return !s.seen[len(s.seen)-1].answered() && s.Clock.SinceBoot()-t.asked < s.Times.Gate+s.Times.Beat
+	return !s.seen[len(s.seen)-1].answered() && s.now()-t.asked < s.Times.Gate+s.Times.Beat
 }
 
 // seenSinceAsked says whether anything was seen since the trial was asked for.

@@ -107,7 +107,7 @@ func (s *Supervisor) goBack(n int) (rollback.Return, error) {
 	s.tell(event.WentBack, map[string]string{
 		"from": fmt.Sprint(r.Left.Number), "to": fmt.Sprint(r.Back.Number), "what": r.String(),
 	})
-	s.reverted, s.crashes = s.Clock.SinceBoot(), backoff{}
+	s.reverted, s.crashes = s.now(), backoff{}
 	for _, c := range []*child{s.agent, s.next} {
 		if c != nil {
 			c.ending = true

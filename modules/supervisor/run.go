@@ -107,10 +107,10 @@ func (s *Supervisor) reconcileAgent(want rollback.Slot) {
 		return // it is about to take over; one after the other
 	case s.agent != nil && s.agent.slot.Dir == want.Dir && !s.agent.ending:
 		return
-	case s.crashes.waits(want.Dir, s.Clock.SinceBoot()):
+	case s.crashes.waits(want.Dir, s.now()):
 		return
 	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
-		s.look(s.Clock.SinceBoot()) // it starts after that: what it breaks while it loads is its fault
+		s.look(s.now()) // it starts after that: what it breaks while it loads is its fault
 		return
 	}
 	c, err := s.startAgent(want)
@@ -131,7 +131,7 @@ func nameOf(slot rollback.Slot) string {
 
 // said takes a message of an agent's.
 func (s *Supervisor) said(c *child, m Message) {
-	now := s.Clock.SinceBoot()
+	now := s.now()
 	switch m.Do {
 	case doReady:
 		if c.ready || c.ending {
@@ -183,20 +183,20 @@ func (s *Supervisor) advance() {
 	switch {
 	case s.next == nil || !s.next.ready || s.next.ending:
 	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
-		s.look(s.Clock.SinceBoot()) // how things stand is seen before they change
+		s.look(s.now()) // how things stand is seen before they change
 	case s.agent != nil && !s.agent.ending:
 		s.agent.end()
-		s.agent.beat = s.Clock.SinceBoot()
+		s.agent.beat = s.now()
 	case s.agent == nil:
 		s.agent, s.next = s.next, nil
-		s.agent.taken, s.agent.beat = true, s.Clock.SinceBoot()
+		s.agent.taken, s.agent.beat = true, s.now()
 		_ = s.agent.line.send(Message{Do: doTake, Every: int64(s.Times.Beat / 3 / time.Millisecond)}) // its end is noticed elsewhere
 	}
 }
 
 // served is called when an agent has taken over.
 func (s *Supervisor) served(c *child) {
-	now := s.Clock.SinceBoot()
+	now := s.now()
 	if c.report.Support != "" {
 		s.support = c.report.Support
 	}
@@ -245,7 +245,7 @@ func (s *Supervisor) exited(c *child, err error) {
 	case s.trial != nil && c.killed != "" && s.trial.slots[agentModule].Dir == c.slot.Dir:
 		s.back("alive", how, c.tail.text(8)) // it would hang again, and that takes long to see
 	default:
-		s.failed(c.slot, c.worked(s.Clock.SinceBoot()), how, c.tail.text(8))
+		s.failed(c.slot, c.worked(s.now()), how, c.tail.text(8))
 	}
 	if s.stopping || s.become != "" {
 		return
@@ -261,7 +261,7 @@ func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines
 		return
 	}
 	s.say("agent %s: %s", nameOf(slot), how)
-	s.crashes = s.crashes.failed(slot.Dir, s.Clock.SinceBoot(), worked, s.Times)
+	s.crashes = s.crashes.failed(slot.Dir, s.now(), worked, s.Times)
 	if s.trial != nil && s.trial.slots[agentModule].Dir == slot.Dir && slot.Dir != "" {
 		s.badEnd(how, lines)
 		return
@@ -279,7 +279,7 @@ func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines
 // reconcileOthers starts and ends the programs of other modules. Where a slot
 // changes, the old program ends before the new one starts: it may hold a port.
 func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
-	now := s.Clock.SinceBoot()
+	now := s.now()
 	for name, c := range s.others {
 		if slot, ok := want[name]; (!ok || slot.Dir != c.slot.Dir) && !c.ending {
 			c.end()
@@ -306,7 +306,7 @@ func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
 
 // gap is what is known of a module between two of its programs.
 type gap struct {
-	ended   time.Duration // since boot; 0: it did not end by a switch
+	ended   time.Duration // 0: it did not end by a switch
 	from    string
 	crashes backoff
 }
@@ -317,7 +317,7 @@ func (s *Supervisor) tellGap(c *child) {
 	if g.ended == 0 || g.from == c.slot.Version {
 		return
 	}
-	away := s.Clock.SinceBoot() - g.ended
+	away := s.now() - g.ended
 	g.ended = 0
 	s.gaps[c.module] = g
 	s.tell(event.ModuleSwitched, map[string]string{
@@ -332,10 +332,10 @@ func (s *Supervisor) otherExited(c *child, how string) {
 	delete(s.others, c.module)
 	if c.ending {
 		g := s.gaps[c.module]
-		g.ended, g.from = s.Clock.SinceBoot(), c.slot.Version
+		g.ended, g.from = s.now(), c.slot.Version
 		s.gaps[c.module] = g
 	} else {
-		s.otherFailed(c.module, c.slot, c.worked(s.Clock.SinceBoot()), how, c.tail.text(8))
+		s.otherFailed(c.module, c.slot, c.worked(s.now()), how, c.tail.text(8))
 	}
 	s.reconcile()
 }
@@ -348,6 +348,6 @@ func (s *Supervisor) otherFailed(name string, slot rollback.Slot, worked time.Du
 		s.badEnd(fmt.Sprintf("module %s: %s", name, how), lines)
 	}
 	g := s.gaps[name]
-	g.crashes = g.crashes.failed(slot.Dir, s.Clock.SinceBoot(), worked, s.Times)
+	g.crashes = g.crashes.failed(slot.Dir, s.now(), worked, s.Times)
 	s.gaps[name] = g
 }

@@ -82,7 +82,7 @@ func (s *Supervisor) status() Status {
 	if t := s.trial; t != nil {
 		left := t.judge.Times.Gate + t.judge.Times.Soak
 		if t.judging() {
-			left = t.judge.Left(s.Clock.SinceBoot())
+			left = t.judge.Left(s.now())
 		}
 		st.Trial = &TrialStatus{Modules: t.names(), From: namesOf(t.from), Phase: t.phase, Left: int64(left / time.Second)}
 	}

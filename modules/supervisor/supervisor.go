@@ -63,9 +63,10 @@ type Supervisor struct {
 	others    map[string]*child
 	stopping  bool
 	told      bool          // the service manager knows that all is up
+	watch     clock.Watch   // by which all is counted
 	crashes   backoff       // of agents
 	trial     *trial        // nil: none runs
-	resume    time.Duration // since boot: when a broken trial is taken up; 0: none is
+	resume    time.Duration // when a broken trial is taken up; 0: none is
 	soon      bool          // a trial waits that has never begun: it need not wait long
 	soaked    bool          // the broken trial had passed all but its supervisor
 	seen      []Observation // of an agent not on trial, the newest last
@@ -73,7 +74,7 @@ type Supervisor struct {
 	support   string // whom an operator may ask, as an agent said
 	pending   []event.Event
 	sending   bool
-	reverted  time.Duration // since boot, of the last decision; 0: all is well again
+	reverted  time.Duration // of the last decision; 0: all is well again
 	gaps      map[string]gap
 	handed    bool   // another supervisor became this one
 	packaged  string // version of the package's program
@@ -94,6 +95,7 @@ var ErrRunning = errors.New("another process holds the state folder")
 func (s *Supervisor) Run(ctx context.Context) error {
 	s.Times = s.Times.orDefaults()
 	s.posts, s.done = make(chan func(), 64), make(chan struct{})
+	s.watch = s.Clock.Turn(s.watch, 0)
 	s.others, s.running, s.gaps = map[string]*child{}, map[string]rollback.Slot{}, map[string]gap{}
 	defer close(s.done)
 	if err := s.hold(ctx); err != nil {
@@ -191,6 +193,9 @@ func shared(fd int, name string) (*os.File, error) {
 	return f, unix.SetNonblock(fd, true)
 }
 
+// now is the supervisor's time, as of the turn of its loop.
+func (s *Supervisor) now() time.Duration { return s.watch.Now }
+
 // post has the one goroutine do f.
 func (s *Supervisor) post(f func()) {
 	select {
@@ -238,16 +243,19 @@ func (s *Supervisor) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	ending := ctx.Done()
-	var ticked time.Duration // since boot
+	var ticked, pace time.Duration
 	for {
 		select {
 		case <-ending:
+			s.watch = s.Clock.Turn(s.watch, pace)
 			ending = nil
 			s.stop()
 		case f := <-s.posts:
+			s.watch = s.Clock.Turn(s.watch, pace)
 			f()
 		case <-timer.C:
-			ticked = s.Clock.SinceBoot()
+			s.watch = s.Clock.Turn(s.watch, pace)
+			ticked = s.now()
 			s.tick()
 		}
 		if s.become != "" && s.alone() {
@@ -258,7 +266,8 @@ func (s *Supervisor) loop(ctx context.Context) error {
 			return nil
 		}
 		// However much is posted meanwhile, the next tick comes in time.
-		timer.Reset(max(0, ticked+s.pace()-s.Clock.SinceBoot()))
+		pace = s.pace()
+		timer.Reset(max(0, ticked+pace-s.now()))
 	}
 }
 
@@ -275,7 +284,7 @@ func (s *Supervisor) pace() time.Duration {
 	if s.Watchdog > 0 {
 		idle = min(idle, s.Watchdog/2)
 	}
-	now := s.Clock.SinceBoot()
+	now := s.now()
 	for name, g := range s.gaps {
 		if s.others[name] == nil && g.crashes.retry > now {
 			idle = min(idle, g.crashes.retry-now) // it is started again then
@@ -293,7 +302,7 @@ func (s *Supervisor) stop() {
 }
 
 func (s *Supervisor) endAll() {
-	now := s.Clock.SinceBoot()
+	now := s.now()
 	for _, c := range s.others {
 		c.end()
 		c.beat = now
@@ -310,7 +319,7 @@ func (s *Supervisor) endAll() {
 
 // tick does what time brings.
 func (s *Supervisor) tick() {
-	now := s.Clock.SinceBoot()
+	now := s.now()
 	s.notify("WATCHDOG=1")
 	for _, c := range s.others {
 		if c.ending && now-c.beat > s.Times.Stop {

@@ -26,7 +26,7 @@ type trial struct {
 	from   map[string]rollback.Slot // what ran before
 	phase  string
 	judge  Trial
-	asked  time.Duration // since boot, when the state first said it
+	asked  time.Duration // when the state first said it
 
 	failing []string // checks, before an agent that is tried was started; nil: not known
 }
@@ -155,7 +155,7 @@ func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, check, text strin
 // startTrial begins to watch the trial of a view.
 func (s *Supervisor) startTrial(v view) {
 	slots, from := triedIn(v)
-	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}, asked: s.Clock.SinceBoot()}
+	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}, asked: s.now()}
 	s.resume, s.soon = 0, false
 	if s.soaked {
 		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
@@ -171,7 +171,7 @@ func (s *Supervisor) startTrial(v view) {
 		s.back("version", s.belowText(slot), "")
 		return
 	}
-	s.look(s.Clock.SinceBoot())
+	s.look(s.now())
 }
 
 // dropTrial forgets a trial that the state does not know any more: a person, or
@@ -291,7 +291,7 @@ func (s *Supervisor) back(check, text, lines string) {
 		return
 	}
 	s.trial, s.soaked, s.crashes = nil, false, backoff{}
-	s.reverted = s.Clock.SinceBoot()
+	s.reverted = s.now()
 	os.Remove(s.markPath())
 	slot, ofAgent := t.slots[agentModule]
 	if ofAgent {
