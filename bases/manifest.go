@@ -67,7 +67,8 @@ type Delta struct {
 // Checks are what a version's content must fulfil before any engine gets it.
 type Checks struct {
 	MinRecords int64    `json:"min_records,omitempty"`
-	MustHave   []string `json:"must_have,omitempty"` // records, whole lines
+	MaxShrink  int      `json:"max_shrink,omitempty"` // percent that may go at once; for the publisher
+	MustHave   []string `json:"must_have,omitempty"`  // records, whole lines
 	MustLack   []string `json:"must_lack,omitempty"`
 }
 

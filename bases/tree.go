@@ -181,3 +181,34 @@ func checkTreePath(p string) error {
 	}
 	return nil
 }
+
+// Content is one file of an image.
+type Content struct {
+	Path string // within the tree; "" for the file of a KindFile image
+	Data []byte // a part of the image
+}
+
+// Contents gives the files of an image in its order.
+func Contents(kind string, image []byte) ([]Content, error) {
+	if kind == KindFile {
+		return []Content{{Data: image}}, nil
+	}
+	end := bytes.Index(image, []byte("\n\n"))
+	if end < 0 {
+		return nil, errors.New("the index of the tree is cut off")
+	}
+	entries, err := parseTree(image[:end+2])
+	if err != nil {
+		return nil, err
+	}
+	rest := image[end+2:]
+	files := make([]Content, 0, len(entries))
+	for _, e := range entries {
+		if e.size > int64(len(rest)) {
+			return nil, fmt.Errorf("tree: the image ends within %q", e.path)
+		}
+		files = append(files, Content{e.path, rest[:e.size:e.size]})
+		rest = rest[e.size:]
+	}
+	return files, nil
+}

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize/english"
-
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/publish/form"
 )
 
 // maxAhead is how far ahead of the clock a time of publication may be.
@@ -21,7 +20,7 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 	m := &bases.Manifest{
 		Type: "base", Name: rel.Name, Version: rel.Version, Published: rel.Published.UTC().Truncate(time.Second),
 		Stale: bases.ThresholdsFor(rel.Every), Notes: rel.Notes,
-		Checks: bases.Checks{MinRecords: rel.MinRecords, MustHave: rel.MustHave, MustLack: rel.MustLack},
+		Checks: bases.Checks{MinRecords: rel.MinRecords, MaxShrink: rel.MaxShrink, MustHave: rel.MustHave, MustLack: rel.MustLack},
 	}
 	if rel.Published.IsZero() {
 		m.Published = now
@@ -34,11 +33,10 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 	m.Image = img
 	rel.setFile(m, before)
 	m.Records = count.Records
-	if rel.Shrink != "" {
-		m.Notes = strings.TrimSpace(m.Notes + "\n\nSmaller on purpose: " + rel.Shrink)
-	}
-	if rel.Growth != "" {
-		m.Notes = strings.TrimSpace(m.Notes + "\n\nLarger on purpose: " + rel.Growth)
+	for _, o := range rel.overrides() {
+		if o.reason != "" {
+			m.Notes = strings.TrimSpace(m.Notes + "\n\n" + o.title + ": " + o.reason)
+		}
 	}
 	if rel.has(m, before) {
 		return nil, nil, nil
@@ -87,6 +85,9 @@ func (rel Release) inherit(m, before *bases.Manifest) {
 	if m.Checks.MinRecords == 0 {
 		m.Checks.MinRecords = before.Checks.MinRecords
 	}
+	if m.Checks.MaxShrink == 0 {
+		m.Checks.MaxShrink = before.Checks.MaxShrink
+	}
 	if m.Checks.MustHave == nil {
 		m.Checks.MustHave = before.Checks.MustHave
 	}
@@ -124,7 +125,7 @@ func (rel Release) has(m, before *bases.Manifest) bool {
 // were tightened, say, are worth a version of their own.
 func sameTerms(m, before *bases.Manifest) bool {
 	return m.Stale == before.Stale && (m.Notes == "" || m.Notes == before.Notes) &&
-		m.Checks.MinRecords == before.Checks.MinRecords &&
+		m.Checks.MinRecords == before.Checks.MinRecords && m.Checks.MaxShrink == before.Checks.MaxShrink &&
 		slices.Equal(m.Checks.MustHave, before.Checks.MustHave) &&
 		slices.Equal(m.Checks.MustLack, before.Checks.MustLack)
 }
@@ -160,42 +161,39 @@ func (rel Release) check(m, before *bases.Manifest, now time.Time, count bases.C
 		return refuse("check what wrote it; --min-records, --must-have and --must-lack change what is asked of it",
 			"%s must not be published: %v", rel.Path, err)
 	}
-	if before == nil {
-		return nil
-	}
-	return rel.checkSize(m, before)
+	return nil
 }
 
-// A version is out of proportion to the one before if it has less than half or
-// more than five times of its records or bytes. Lists of under 1,000 records
-// may grow as they like.
-const (
-	maxGrowth  = 5
-	smallBase  = 1000
-	growthHint = "check what wrote it; if it is right, say why with --allow-growth REASON"
-	shrinkHint = "check what wrote it; if it is right, say why with --allow-shrink REASON"
-)
+// An override is a reason by which what would be refused is published. It goes
+// into the notes, and is signed with them.
+type override struct {
+	lifts  form.Override
+	title  string
+	reason string // "": not given
+}
 
-func (rel Release) checkSize(m, before *bases.Manifest) error {
-	for _, c := range []struct {
-		what     string
-		old, new int64
-	}{
-		{"record", before.Records, m.Records},
-		{"byte", before.Image.Size, m.Image.Size},
-	} {
-		hint := ""
-		switch {
-		case rel.Shrink == "" && c.new*2 < c.old:
-			hint = shrinkHint
-		case rel.Growth == "" && c.new/maxGrowth > c.old && before.Records >= smallBase:
-			hint = growthHint
-		default:
+func (rel Release) overrides() []override {
+	return []override{
+		{form.AllowShrink, "Smaller on purpose", rel.Shrink},
+		{form.AllowGrowth, "Larger on purpose", rel.Growth},
+		{form.AllowForm, "Changed in form on purpose", rel.Allow},
+	}
+}
+
+// judge refuses what must not be published without a reason, and gives what is
+// to be told of the rest.
+func (rel Release) judge(findings []form.Finding) (told []form.Finding, err error) {
+	for _, f := range findings {
+		if f.Severity != form.Refuse {
+			told = append(told, f)
 			continue
 		}
-		return refuse(hint, "%s would have %s where version %d has %d", rel.Name, english.Plural(int(c.new), c.what, ""), before.Version, c.old)
+		given := slices.ContainsFunc(rel.overrides(), func(o override) bool { return o.lifts == f.Override && o.reason != "" })
+		if !given {
+			return nil, refuse(f.Hint, "%s", f.Text)
+		}
 	}
-	return nil
+	return told, nil
 }
 
 // prepare fills in defaults and says what is wrong with the request itself.
@@ -205,6 +203,9 @@ func (rel *Release) prepare() error {
 	}
 	if rel.Version < 0 || rel.MinRecords < 0 || rel.Every < 0 {
 		return refuse("", "versions, numbers of records and durations are not negative")
+	}
+	if rel.MaxShrink < 0 || rel.MaxShrink > 100 {
+		return refuse("give 1 to 100", "%d %% is no share of a base that may be gone", rel.MaxShrink)
 	}
 	if rel.Every == 0 {
 		rel.Every = time.Hour

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/publish/form"
 )
 
 // Release asks for a new version of a base.
@@ -25,9 +26,11 @@ type Release struct {
 	Every     time.Duration
 	Shrink    string // why it may be much smaller than the version before
 	Growth    string // why it may be much larger
+	Allow     string // why its form may differ, see package form
 	Notes     string
 
 	MinRecords int64    // 0: as before
+	MaxShrink  int      // percent of the records that may be gone; 0: as before, at first 50
 	MustHave   []string // nil: as before
 	MustLack   []string // nil: as before
 }
@@ -44,6 +47,8 @@ type Released struct {
 	Delta     int64     `json:"delta_bytes"` // of the delta from the newest version that has one, or 0
 	Deltas    int       `json:"deltas"`      // that lead to it, if it was published now
 	Warnings  []string  `json:"warnings,omitempty"`
+
+	Findings []form.Finding `json:"findings,omitempty"` // what is strange in its form, or changed
 }
 
 // Publish adds a version of a base. If it returns nil the version is published
@@ -80,7 +85,18 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		// The run that published it may have been killed before its last sync.
 		return released(before, true), r.Disk.SyncDir(r.path("metadata"))
 	}
-	made, warnings, err := r.fill(ctx, m, before, image)
+	h, warnings, err := r.past(before)
+	if err != nil {
+		return nil, err
+	}
+	findings, err := r.compare(ctx, m, before, h, image)
+	if err == nil {
+		findings, err = rel.judge(findings)
+	}
+	if err != nil {
+		return nil, err
+	}
+	made, more, err := r.fill(ctx, m, before, h, image)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +107,8 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	done := released(m, false)
-	done.Deltas, done.Warnings = made, warnings
+	done.Deltas, done.Warnings, done.Findings = made, append(warnings, more...), findings
+	r.tell(done)
 	return done, nil
 }
 
@@ -106,21 +123,59 @@ func released(m *bases.Manifest, unchanged bool) *Released {
 	return d
 }
 
-// fill makes and stores the blobs of a version and names them in m. It gives
-// the number of deltas that lead to it, and warnings.
-func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image []byte) (int, []string, error) {
+// past gives the history that a version goes on from, and warnings of what is
+// lost of it.
+func (r *Repository) past(before *bases.Manifest) (history, []string, error) {
 	var warnings []string
 	h, _, err := r.history(before)
 	var unread *fs.PathError
 	if errors.As(err, &unread) && !errors.Is(err, fs.ErrNotExist) {
-		return 0, nil, fmt.Errorf("reading what deltas of base %s are made from: %w", m.Name, err) // the disk may be well again
+		return h, nil, fmt.Errorf("reading what deltas of base %s are made from: %w", before.Name, err) // the disk may be well again
 	}
 	if err != nil {
 		// Without its index a base goes on from its newest version alone.
 		h = began(before)
 		warnings = append(warnings, fmt.Sprintf("no deltas from versions before %d: %v", before.Version, err))
 	}
-	warnings = append(warnings, r.letGo(&h)...)
+	return h, append(warnings, r.letGo(&h)...), nil
+}
+
+// compare gives what changed in form. Where the image before is lost, which fill
+// warns of, amounts alone are compared.
+func (r *Repository) compare(ctx context.Context, m, before *bases.Manifest, h history, image []byte) ([]form.Finding, error) {
+	is, err := form.Of(m.Name, m.Version, m.Records, m.Image.Kind, image)
+	if err != nil || before == nil {
+		return form.Compare(nil, is, form.Limits{}), err
+	}
+	was := form.Form{Name: m.Name, Version: before.Version, Kind: before.Image.Kind, Records: before.Records, Size: before.Image.Size}
+	old, err := (&builder{repo: r, list: h.images}).build(ctx, imageOf(before))
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err == nil && before.Image.Kind == m.Image.Kind {
+		was, err = form.Of(m.Name, before.Version, before.Records, before.Image.Kind, old)
+		if err != nil {
+			return nil, fmt.Errorf("reading the files of version %d: %w", before.Version, err)
+		}
+	}
+	return form.Compare(&was, is, form.Limits{Shrink: m.Checks.MaxShrink}), nil
+}
+
+// tell makes warnings of findings, and notes what needs none.
+func (r *Repository) tell(done *Released) {
+	for _, f := range done.Findings {
+		switch {
+		case f.Severity == form.Warn:
+			done.Warnings = append(done.Warnings, f.Text)
+		case r.Warn != nil:
+			r.Warn(f.Text)
+		}
+	}
+}
+
+// fill makes and stores the blobs of a version and names them in m. It gives
+// the number of deltas that lead to it, and warnings.
+func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, h history, image []byte) (int, []string, error) {
 	cp := h.checkpoint(publishedAt(before), m.Published)
 	rel := &release{repo: r, history: h, image: image, version: imageOf(m), images: &builder{repo: r, list: h.images}}
 	made, err := rel.ways(ctx, m, cp)
@@ -136,7 +191,7 @@ func (r *Repository) fill(ctx context.Context, m, before *bases.Manifest, image 
 	}
 	// A blob found in place may have been renamed by a run killed before it
 	// synced the folder.
-	return len(made), append(warnings, rel.warnings...), r.Disk.SyncDir(r.path("blobs"))
+	return len(made), rel.warnings, r.Disk.SyncDir(r.path("blobs"))
 }
 
 // letGo has the history forget far indexes that are lost: no endpoint can have

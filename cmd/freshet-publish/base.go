@@ -32,9 +32,12 @@ func (a *app) baseCommand() *cobra.Command {
 Content that the newest version has already, with the same checks and notes, is
 published again, as a sign of life, only once --every has passed.
 
-The floor of records and the samples are remembered from version to version.
-Content that is empty, below the floor, or less than half or more than five
-times of the version before is refused, and nothing changes.`,
+The floor of records, --max-shrink and the samples are remembered from version to
+version. Content that is empty, below the floor, or less than half or more than
+five times of the version before is refused, and nothing changes. So is what
+changed in form: a page of HTML in place of a list, a last line that is cut, a file
+of a folder that became empty, another kind of content. --allow REASON publishes
+it all the same. What is only strange is published and warned of, with exit code 3.`,
 		Example: `  freshet-publish base /srv/repo domains /var/lib/feed/domains.txt
   freshet-publish base /srv/repo domains domains.txt --min-records 100000 --must-have evil.example
   freshet-publish base /srv/repo rules ./rules --every 24h --notes notes.txt`,
@@ -48,6 +51,8 @@ times of the version before is refused, and nothing changes.`,
 	f.Int64Var(&rel.MinRecords, "min-records", 0, "fewest records that it may have (default as before)")
 	f.StringArrayVar(&rel.MustHave, "must-have", nil, "record that must be in it; may be repeated; \"\" alone empties the list")
 	f.StringArrayVar(&rel.MustLack, "must-lack", nil, "record that must not be in it; may be repeated; \"\" alone empties the list")
+	f.IntVar(&rel.MaxShrink, "max-shrink", 0, "percent of its records that may be gone at once (default as before, at first 50)")
+	f.StringVar(&rel.Allow, "allow", "", "reason why its form differs from before, such as an encoding or a file that became empty; goes into the notes")
 	f.StringVar(&rel.Growth, "allow-growth", "", "reason why it is more than five times as large as before; goes into the notes")
 	f.StringVar(&rel.Shrink, "allow-shrink", "", "reason why it is much smaller than before; goes into the notes")
 	f.StringVar(&notes, "notes", "", "file with release notes")
@@ -67,6 +72,10 @@ times of the version before is refused, and nothing changes.`,
 			return errors.New("--every: give a duration above 0, such as 1h")
 		case rel.MinRecords < 0:
 			return errors.New("--min-records: give a number of 0 or more")
+		case c.Flags().Changed("max-shrink") && (rel.MaxShrink < 1 || rel.MaxShrink > 100):
+			return errors.New("--max-shrink: give the percent that may be gone, 1 to 100")
+		case c.Flags().Changed("allow") && strings.TrimSpace(rel.Allow) == "":
+			return errors.New("--allow: say why its form differs")
 		case c.Flags().Changed("allow-shrink") && strings.TrimSpace(rel.Shrink) == "":
 			return errors.New("--allow-shrink: say why it is smaller")
 		case c.Flags().Changed("allow-growth") && strings.TrimSpace(rel.Growth) == "":

@@ -112,7 +112,7 @@ func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats
 		if err := ctx.Err(); err != nil {
 			return st, err
 		}
-		if i > 0 && opt.Matchers == nil && float64(len(best)) < tiny*float64(len(new)) {
+		if i > 0 && opt.Matchers == nil && (float64(len(best)) < tiny*float64(len(new)) || hopeless(st, int64(len(new)))) {
 			break
 		}
 		ops, err := m.Match(ctx, old, new)
@@ -141,6 +141,21 @@ func Make(ctx context.Context, w io.Writer, old, new []byte, opt Options) (Stats
 	}
 	return st, nil
 }
+
+// hopeless says whether no other matcher can do much better: next to nothing was
+// found, or what was not found does not compress. The second is what a gzip file
+// looks like behind its first change; bytes that are noise are like no others. Many
+// short operations are neither: they are what a program with moved addresses looks
+// like, at which the suffix matcher is best.
+func hopeless(st Stats, newSize int64) bool {
+	if st.Inserted < longStretch*int64(st.Ops+1) {
+		return false
+	}
+	return st.Inserted > newSize-newSize/8 || st.Size > st.Inserted-st.Inserted/8
+}
+
+// longStretch is how many bytes on average must lie between two finds.
+const longStretch = 1 << 10
 
 func stats(name string, d []byte, ops []Op) Stats {
 	st := Stats{Matcher: name, Size: int64(len(d)), Ops: len(ops)}

@@ -312,3 +312,38 @@ type failing struct{ err error }
 
 func (f failing) ReadAt([]byte, int64) (int, error) { return 0, f.err }
 func (f failing) Write([]byte) (int, error)         { return 0, f.err }
+
+// TestTheSlowMatcherIsLeftOutWhereItCannotHelp holds both ways: what no matcher
+// can find costs no second search, and what the hash matcher misses gets one.
+func TestTheSlowMatcherIsLeftOutWhereItCannotHelp(t *testing.T) {
+	packed := func(seed uint64) []byte { return append(list(40), noise(seed, 60_000)...) }
+	old := noise(1, 60_000)
+	moved := bytes.Clone(old)
+	for i := 0; i < len(moved); i += 40 { // as addresses are in a program that grew
+		moved[i] += 64
+	}
+	for _, row := range []struct {
+		name     string
+		old, new []byte
+		tries    int // matchers that were tried
+	}{
+		{"nothing in common", noise(2, 60_000), noise(3, 60_000), 1},
+		{"alike at first, then noise, as a gzip file is", append(noise(4, 60_000), noise(5, 60_000)...), append(noise(4, 60_000), noise(6, 60_000)...), 1},
+		{"a header in front of noise", packed(7), packed(8), 1},
+		{"moved addresses", old, moved, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			last := int64(0)
+			_, err := delta.Make(t.Context(), io.Discard, row.old, row.new, delta.Options{
+				Progress: func(done, _ int64) {
+					if done < 3*int64(len(row.new)) { // all three: it is done
+						last = done
+					}
+				},
+			})
+			if tries := int(last / int64(len(row.new))); err != nil || tries != row.tries {
+				t.Errorf("%d matchers were tried, want %d; %v", tries, row.tries, err)
+			}
+		})
+	}
+}
