@@ -251,10 +251,27 @@ func (u *Updater) indexBlob(ctx context.Context, o *offer, b bases.Blob) ([]byte
 // small fetches a file of known length and hash into memory, from the source
 // of the offer first and the others after it.
 func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, want [sha256.Size]byte) ([]byte, error) {
+	return u.fromAny(ctx, o.source, path, size, func(data []byte) bool {
+		return int64(len(data)) == size && sha256.Sum256(data) == want
+	})
+}
+
+// named fetches a file of known hash, whose size is bounded as a manifest's.
+func (u *Updater) named(ctx context.Context, path string, want [sha256.Size]byte) ([]byte, error) {
+	if len(u.Sources) == 0 {
+		return nil, errNoSource
+	}
+	return u.fromAny(ctx, u.Sources[0], path, bases.MaxManifest, func(data []byte) bool { return sha256.Sum256(data) == want })
+}
+
+// fromAny fetches a small file into memory that right knows, from the source
+// first and the others after it. Once ctx has ended no source is blamed: the
+// error is its cause.
+func (u *Updater) fromAny(ctx context.Context, first source.Source, path string, limit int64, right func([]byte) bool) ([]byte, error) {
 	var errs []error
-	for _, s := range u.sourcesFrom(o.source) {
-		data, err := s.Fetch(ctx, path, size)
-		if err == nil && (int64(len(data)) != size || sha256.Sum256(data) != want) {
+	for _, s := range u.sourcesFrom(first) {
+		data, err := s.Fetch(ctx, path, limit)
+		if err == nil && !right(data) {
 			err = fmt.Errorf("%s from %s: %w", path, s.Name(), errNotSigned)
 		}
 		if err == nil {
@@ -262,23 +279,6 @@ func (u *Updater) small(ctx context.Context, o *offer, path string, size int64, 
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
-		}
-		u.sourceGave(s, err)
-		errs = append(errs, err)
-	}
-	return nil, inOneLine(errs)
-}
-
-// named fetches a file of known hash, whose size is bounded as a manifest's.
-func (u *Updater) named(ctx context.Context, path string, want [sha256.Size]byte) ([]byte, error) {
-	var errs []error
-	for _, s := range u.Sources {
-		data, err := s.Fetch(ctx, path, bases.MaxManifest)
-		if err == nil && sha256.Sum256(data) != want {
-			err = fmt.Errorf("%s from %s: %w", path, s.Name(), errNotSigned)
-		}
-		if err == nil {
-			return data, nil
 		}
 		u.sourceGave(s, err)
 		errs = append(errs, err)

@@ -45,11 +45,12 @@ func (h *HTTP) build() {
 	}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
-	h.base = u
-	h.client = &http.Client{
-		CheckRedirect: checkRedirect,
-		Transport: countedTrips{&http.Transport{
+	h.base, h.via = u, proxy
+	transport := &trusting{
+		read: h.authorities(), eager: h.Roots == nil && h.CA != "",
+		transport: &http.Transport{
 			Proxy:                  proxy,
+			OnProxyConnectResponse: h.checkTunnel,
 			DialContext:            within,
 			TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    connect,
@@ -58,8 +59,30 @@ func (h *HTTP) build() {
 			IdleConnTimeout:        30 * time.Second,
 			DisableCompression:     true,
 			Protocols:              protocols,
-		}, h.Count},
+		},
 	}
+	h.client = &http.Client{CheckRedirect: checkRedirect, Transport: countedTrips{transport, h.Count}}
+}
+
+// checkTunnel says what a proxy wants that gives no tunnel for want of
+// credentials. [http.Transport] tells its other refusals.
+func (h *HTTP) checkTunnel(_ context.Context, proxy *url.URL, _ *http.Request, res *http.Response) error {
+	if res.StatusCode != http.StatusProxyAuthRequired {
+		return nil
+	}
+	return h.refused(res, "", proxy)
+}
+
+// asked is the proxy that a request went to; nil: none, or it is not known.
+func (h *HTTP) asked(req *http.Request) *url.URL {
+	if h.via == nil || req == nil {
+		return nil
+	}
+	proxy, err := h.via(req)
+	if err != nil {
+		return nil
+	}
+	return proxy
 }
 
 // checkRedirect keeps a source to its host: whoever set the address chose
@@ -108,6 +131,12 @@ func (h *HTTP) get(ctx context.Context, path string, header http.Header) (*http.
 		cancel(nil)
 		return nil, plain(err)
 	}
+	if err := h.refused(res, path, h.asked(res.Request)); err != nil {
+		drain(res)
+		res.Body.Close()
+		cancel(nil)
+		return nil, err
+	}
 	res.Body = watch(ctx, cancel, res.Body, orDefault(h.IdleTimeout, DefaultIdleTimeout))
 	return res, nil
 }
@@ -130,9 +159,8 @@ func (h *HTTP) request(ctx context.Context, path string, header http.Header) (*h
 	}
 	header.Set("User-Agent", agent)
 	header.Set("Accept-Encoding", "identity")
-	if user := h.base.User; user != nil {
-		password, _ := user.Password()
-		req.SetBasicAuth(user.Username(), password)
+	if err := h.authorize(req); err != nil {
+		return nil, err
 	}
 	return req, nil
 }

@@ -50,7 +50,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 
 // countedTrips counts at the transport, where redirects are requests too.
 type countedTrips struct {
-	transport *http.Transport
+	transport http.RoundTripper
 	counter   *Counter
 }
 
@@ -64,4 +64,8 @@ func (t countedTrips) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is what http.Client looks for.
-func (t countedTrips) CloseIdleConnections() { t.transport.CloseIdleConnections() }
+func (t countedTrips) CloseIdleConnections() {
+	if c, ok := t.transport.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}

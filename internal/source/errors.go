@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +31,7 @@ func (e *RetryError) Error() string {
 type StatusError struct {
 	Status int
 	Path   string
+	Wants  string // of 401 and 407: what who answers wants, for people
 }
 
 func (e *StatusError) Error() string {
@@ -40,41 +40,30 @@ func (e *StatusError) Error() string {
 		text += " (" + strings.ToLower(name) + ")"
 	}
 	switch e.Status {
-	case http.StatusProxyAuthRequired:
-		text += ": the proxy wants proxy_credentials"
-	case http.StatusUnauthorized:
-		text += ": the source wants credentials"
+	case http.StatusProxyAuthRequired, http.StatusUnauthorized:
+		text += ": " + e.Wants
 	case http.StatusRequestedRangeNotSatisfiable:
 		text += ": the file is shorter here than what was fetched before"
 	}
 	return text
 }
 
-// Is makes 404 and 410 ErrNotFound. So is 403 for a numbered root of trust
-// alone: buckets that may not be listed answer 403 for what is not there, and
-// the search for a newer root ends at the first that is not. Nothing is lost
-// by it: a source that forbids everything then fails at its timestamp.
+// Is makes 404 and 410 ErrNotFound, and 403: buckets that may not be listed
+// answer 403 for what is not there. A source that forbids everything fails at
+// its timestamp, which must be there.
 func (e *StatusError) Is(target error) bool {
 	if !errors.Is(target, ErrNotFound) {
 		return false
 	}
 	switch e.Status {
-	case http.StatusNotFound, http.StatusGone:
+	case http.StatusNotFound, http.StatusGone, http.StatusForbidden:
 		return true
-	case http.StatusForbidden:
-		return isNumberedRoot(e.Path)
 	}
 	return false
 }
 
-func isNumberedRoot(p string) bool {
-	number, ok := strings.CutSuffix(path.Base(p), ".root.json")
-	if !ok {
-		return false
-	}
-	_, err := strconv.ParseUint(number, 10, 64)
-	return err == nil
-}
+// Broken says that the source failed at this file: status 500 or more.
+func (e *StatusError) Broken() bool { return e.Status >= http.StatusInternalServerError }
 
 func statusError(res *http.Response, path string) error {
 	switch res.StatusCode {

@@ -52,8 +52,20 @@ type HTTP struct {
 	ProxyCredentials string
 	EnvironmentFile  string // default /etc/environment
 
-	Roots *x509.CertPool // certificate authorities; nil: the system's
-	Count *Counter       // nil counts nothing
+	// Roots are the certificate authorities, else those in the PEM file CA, else
+	// the system's. The two latter are read again when a server's is unknown.
+	Roots *x509.CertPool
+	CA    string
+
+	// Token is a file of mode 0600 with a bearer token, Credentials one with
+	// "user:password". They are read for each request, and go out over https
+	// alone unless PlainHTTP is set, to this source's host and to none that it
+	// redirects to.
+	Token       string
+	Credentials string
+	PlainHTTP   bool
+
+	Count *Counter // nil counts nothing
 
 	// Dial, if set, stands in for the network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -61,7 +73,8 @@ type HTTP struct {
 	once   sync.Once
 	base   *url.URL
 	client *http.Client
-	err    error // of the fields above
+	via    func(*http.Request) (*url.URL, error) // names the proxy of a request; nil: none
+	err    error                                 // of the fields above
 
 	mu         sync.Mutex // guards remembered
 	remembered remembered
@@ -117,6 +130,8 @@ func (h *HTTP) fetch(ctx context.Context, path string, limit int64) ([]byte, err
 	if path == TimestampPath {
 		last = h.recall(limit)
 		last.ask(header)
+		// The one file that is replaced in place: a cache on the way must ask.
+		header.Set("Cache-Control", "no-cache")
 	}
 	res, err := h.get(ctx, path, header)
 	if err != nil {

@@ -2,13 +2,11 @@ package source
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
-	"syscall"
 
 	"golang.org/x/net/http/httpproxy"
 	"golang.org/x/sys/unix"
@@ -41,7 +39,7 @@ func (h *HTTP) proxy() (func(*http.Request) (*url.URL, error), error) {
 		if h.ProxyCredentials == "" {
 			return u, nil
 		}
-		user, err := readCredentials(h.ProxyCredentials)
+		user, err := readCredentials("the proxy credentials", h.ProxyCredentials)
 		if err != nil {
 			return nil, err
 		}
@@ -102,36 +100,4 @@ func unquote(s string) string {
 		return s[1 : len(s)-1]
 	}
 	return s
-}
-
-// readCredentials reads "user:password" from a file that only its owner, who
-// is root or the user running this, may read.
-func readCredentials(path string) (*url.Userinfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("reading the proxy credentials: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading the proxy credentials: %w", err)
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("the proxy credentials %s are no regular file", path)
-	}
-	if mode := st.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("the proxy credentials %s may be read by others (mode %04o): chmod 600 %s", path, mode, path)
-	}
-	if own, ok := st.Sys().(*syscall.Stat_t); ok && own.Uid != 0 && int(own.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("the proxy credentials %s belong to another user (uid %d)", path, own.Uid)
-	}
-	data, err := readAtMost(f, 4<<10)
-	if err != nil {
-		return nil, fmt.Errorf("reading the proxy credentials %s: %w", path, err)
-	}
-	user, password, ok := strings.Cut(strings.TrimRight(string(data), "\r\n"), ":")
-	if !ok || user == "" || strings.ContainsAny(user+password, "\r\n\x00") {
-		return nil, fmt.Errorf("the proxy credentials %s are not one line user:password", path)
-	}
-	return url.UserPassword(user, password), nil
 }

@@ -192,7 +192,7 @@ func TestProxyCredentialsAreKeptSafe(t *testing.T) {
 	}{
 		"right":                     {"u:p", 0o600, ""},
 		"right, with a line's end":  {"u:p\r\n", 0o400, ""},
-		"wrong":                     {"u:x", 0o600, "the proxy wants proxy_credentials"},
+		"wrong":                     {"u:x", 0o600, "the proxy does not accept the credentials that are set"},
 		"readable by the group":     {"u:p", 0o640, "may be read by others (mode 0640): chmod 600"},
 		"readable by all":           {"u:p", 0o644, "chmod 600"},
 		"no password":               {"user", 0o600, "not one line user:password"},
