@@ -55,6 +55,7 @@ type Agent struct {
 	Checks map[string]func(context.Context) error
 
 	place *supervisor.Place // nil: no supervisor started it
+	pace  updater.Pace      // of the sources, over all runs
 
 	mu       sync.Mutex // guards what follows
 	force    *inForce

@@ -131,6 +131,7 @@ func (a *Agent) wire(s *settings.Settings) *inForce {
 		}
 		f.sources = append(f.sources, &source.HTTP{
 			URL: src.URL, Proxy: src.Proxy, ProxyCredentials: src.ProxyCredentials,
+			CA: src.CA, Token: src.Token, Credentials: src.Credentials, PlainHTTP: src.PlainHTTP,
 			ConnectTimeout: time.Duration(s.Update.ConnectTimeout),
 			UserAgent:      "freshet/" + a.Version, Count: f.count,
 		})
@@ -148,6 +149,7 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 		Root: root, Sources: f.sources, Count: f.count,
 		Stale: map[string]bases.Thresholds{}, Engines: map[string]*modules.Engine{},
 		Emit: a.emit, Ceiling: int64(f.settings.Disk.Ceiling), Bandwidth: int64(f.settings.Update.Bandwidth),
+		Every: time.Duration(f.settings.Update.Every), Pace: &a.pace,
 	}
 	// The defaults name no engine: that is no reason to take anything away.
 	u.TakeBack = f.read()

@@ -1,7 +1,10 @@
 package updater_test
 
 import (
+	"context"
+	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -235,5 +238,48 @@ func TestWithoutASourceDamageIsToldAndTheRestStaysInUse(t *testing.T) {
 	found, err := w.updater(func(u *updater.Updater) { u.Sources = nil }).Repair(t.Context(), nil, nil)
 	if err != nil || found[0].Error == "" || found[0].Repaired {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestStoppingARepairBlamesNoSource has a person stop it while each kind of file
+// is fetched that a repair asks for.
+func TestStoppingARepairBlamesNoSource(t *testing.T) {
+	w := newWorld(t)
+	w.publish("hosts", records(1, 1000))
+	w.update(updater.Updated)
+	files, _ := filepath.Glob(filepath.Join(w.dir, "state/bases/hosts/*/hosts.txt"))
+	manifests, _ := filepath.Glob(filepath.Join(w.dir, "state/manifests/*.json"))
+	for _, path := range append(files, manifests...) {
+		if err := os.WriteFile(path, []byte("damaged"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, kind := range []string{"/targets/", "/blobs/"} {
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := false
+		w.serve(func(_ http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, kind) {
+				return false
+			}
+			stopped = true
+			stop()
+			<-r.Context().Done()
+			return true
+		})
+		w.events = nil
+		_, err := w.updater().Repair(ctx, nil, nil)
+		if !stopped || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: stopped %v, error %v", kind, stopped, err)
+		}
+		for _, e := range w.events {
+			if strings.HasPrefix(string(e), "Source") {
+				t.Errorf("%s: %s blames a source", kind, e)
+			}
+		}
+		stop()
+	}
+	w.serve(nil)
+	if list, err := w.updater().Repair(t.Context(), nil, nil); err != nil || len(list) != 1 || !list[0].Repaired {
+		t.Errorf("%+v, %v", list, err)
 	}
 }

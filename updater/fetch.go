@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/source"
 )
 
@@ -33,28 +34,40 @@ func (e *localError) Unwrap() error { return e.err }
 // errNotSigned says that a file came whole and has the wrong content.
 var errNotSigned = errors.New("it is not what was signed")
 
+// turn is one asking of a source for a file.
+type turn struct {
+	source source.Source
+	anew   bool // nobody gave the rest: begin again
+	last   bool // it was left for its pace, and the others had no more: it has all the time
+}
+
 // blob brings a file of the repository into the folder for temporary files and
 // gives its path. A download broken off earlier is resumed, from whichever
-// source; each source is asked once, and once more from the start where the
-// rest was not to be had or what was resumed proved wrong, so that the bytes
-// spent are bounded.
+// source; each source is asked once, and once more where it was left for its
+// pace and the others did no better, or from the start where the rest was not to
+// be had or what was resumed proved wrong, so that the bytes spent are bounded.
 func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, done func(int64)) (string, error) {
 	path := u.partPath(b)
 	if err := checkBlob(path, b); err == nil {
 		done(b.Size)
 		return path, nil
 	}
-	var errs []error
-	notContent := false
-	ask := u.sourcesFrom(first)
-	for i, sources := 0, len(ask); i < len(ask); i++ {
-		s := ask[i]
-		if i == sources { // nobody gives the rest: begin again where there was something
+	var ask []turn
+	for _, s := range u.byPace(first) {
+		ask = append(ask, turn{source: s})
+	}
+	f := &failures{}
+	cleared := false
+	for i := 0; i < len(ask); i++ {
+		at := ask[i]
+		if at.anew && !cleared {
 			os.Remove(path)
+			cleared = true
 		}
 		had := size(path)
-		err := u.download(ctx, s, path, b, done)
+		err := u.download(ctx, at, ask[i+1:], path, b, done)
 		if err == nil {
+			u.mended(b)
 			return path, nil
 		}
 		if ctx.Err() != nil {
@@ -64,22 +77,59 @@ func (u *Updater) blob(ctx context.Context, first source.Source, b bases.Blob, d
 		if errors.As(err, &local) {
 			return "", err
 		}
-		u.sourceGave(s, err)
-		errs = append(errs, err)
-		if i < sources && had > 0 && size(path) > 0 && rangeRefused(err) {
-			ask = append(ask, s)
+		var slow *slowError
+		if errors.As(err, &slow) {
+			u.emit(event.SourceSlow, "source", at.source.Name(), "file", b.Path(), "error", slow.why)
+			ask = append(ask, turn{source: at.source, last: true})
 			continue
 		}
-		var content *contentError
-		if !errors.As(err, &content) {
-			notContent = true
+		u.sourceGave(at.source, err)
+		again := !at.anew && !at.last && had > 0 && size(path) > 0 && rangeRefused(err)
+		if again {
+			ask = append(ask, turn{source: at.source, anew: true})
 		}
+		f.add(err, again)
 	}
-	if notContent {
-		return "", inOneLine(withoutContent(errs))
+	if f.notContent || f.broken && !u.noteBroken(b) {
+		return "", inOneLine(withoutContent(f.errs))
 	}
 	os.Remove(path) // nobody has the rest of it
-	return "", &contentError{inOneLine(errs)}
+	return "", &contentError{inOneLine(f.errs)}
+}
+
+// failures is what sources said of a file that none of them gave.
+type failures struct {
+	errs       []error
+	notContent bool // some is about the network
+	broken     bool // some is a source's own failure at this file
+}
+
+func (f *failures) add(err error, again bool) {
+	f.errs = append(f.errs, err)
+	var content *contentError
+	switch {
+	case again || errors.As(err, &content):
+	case failedAt(err):
+		f.broken = true
+	default:
+		f.notContent = true
+	}
+}
+
+// byPace lists the sources with first in front, but those that were far slower
+// than others of late at the end.
+func (u *Updater) byPace(first source.Source) []source.Source {
+	all := u.sourcesFrom(first)
+	u.paces().order(all)
+	return all
+}
+
+// paces is where the paces of sources are kept.
+func (u *Updater) paces() *Pace {
+	if u.Pace == nil {
+		u.Pace = &Pace{}
+	}
+	return u.Pace
 }
 
 // withoutContent leaves of what is about content the words alone: another source
@@ -110,9 +160,10 @@ func size(path string) int64 {
 	return st.Size()
 }
 
-// download resumes path from one source until it is the blob.
-func (u *Updater) download(ctx context.Context, s source.Source, path string, b bases.Blob, done func(int64)) error {
-	resumed, err := u.append(ctx, s, path, b, done)
+// download resumes path from one source until it is the blob. others are the
+// turns to come.
+func (u *Updater) download(ctx context.Context, at turn, others []turn, path string, b bases.Blob, done func(int64)) error {
+	resumed, err := u.append(ctx, at, others, path, b, done)
 	if err != nil {
 		return err
 	}
@@ -126,7 +177,7 @@ func (u *Updater) download(ctx context.Context, s source.Source, path string, b 
 	if !resumed {
 		return &contentError{err}
 	}
-	if _, err = u.append(ctx, s, path, b, done); err != nil {
+	if _, err = u.append(ctx, at, others, path, b, done); err != nil {
 		return err
 	}
 	if err = checkBlob(path, b); err != nil {
@@ -137,7 +188,8 @@ func (u *Updater) download(ctx context.Context, s source.Source, path string, b 
 }
 
 // append adds to path what it lacks, and says whether it had something.
-func (u *Updater) append(ctx context.Context, s source.Source, path string, b bases.Blob, done func(int64)) (resumed bool, err error) {
+func (u *Updater) append(ctx context.Context, at turn, others []turn, path string, b bases.Blob, done func(int64)) (resumed bool, err error) {
+	s := at.source
 	if err := u.Disk.Do("open", path); err != nil {
 		return false, &localError{err}
 	}
@@ -171,7 +223,9 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 		return false, &localError{err}
 	}
 	w := &progressWriter{w: f, done: done, at: start, from: start, began: time.Now(), disk: func() error { return u.Disk.Do("write", path) }}
-	from := io.LimitReader(body, b.Size-start)
+	measured := u.timed(at, others, body, b.Size-start)
+	defer measured.end()
+	from := io.LimitReader(measured, b.Size-start)
 	if bucket := u.limiter(); bucket != nil {
 		from = paced{ctx, from, bucket}
 	}
@@ -182,6 +236,24 @@ func (u *Updater) append(ctx context.Context, s source.Source, path string, b ba
 		err = fmt.Errorf("%s from %s broke off after %d of %d bytes, and is resumed there: %w", b.Path(), s.Name(), w.at, b.Size, err)
 	}
 	return start > 0, err
+}
+
+// timed measures a download in its turn.
+func (u *Updater) timed(at turn, others []turn, body io.Reader, left int64) *timed {
+	paces := u.paces()
+	every := u.Every
+	if every <= 0 {
+		every = time.Hour
+	}
+	return &timed{r: body, pace: paces, name: at.source.Name(), left: left, within: every / 4, others: func() []float64 {
+		var rates []float64
+		for _, o := range others {
+			if !at.last && o.source != at.source {
+				rates = append(rates, paces.rate(o.source.Name()))
+			}
+		}
+		return rates
+	}}
 }
 
 // A source that drips must not hold up an update for days: it has ten minutes

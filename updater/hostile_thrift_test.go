@@ -143,3 +143,75 @@ func TestABaseThatDoesNotFitDoesNotHoldUpTheOthers(t *testing.T) {
 	a.told(event.DiskFull, fmt.Sprint(a.world.dir), "free some space")
 	a.expect("list", 3)
 }
+
+// TestAFileThatASourceFailsAtIsGoneAround has a mirror answer for one delta as
+// servers do that do not list, or are broken at one file: another path leads to
+// the version, for a failure of the mirror's own after some runs.
+func TestAFileThatASourceFailsAtIsGoneAround(t *testing.T) {
+	s := newStage(t)
+	rows := []struct {
+		status, runs int
+		header       []string
+	}{
+		{http.StatusForbidden, 1, nil},
+		{http.StatusInternalServerError, 3, nil},
+		{http.StatusBadGateway, 3, nil},
+		{http.StatusServiceUnavailable, 3, nil},
+		{http.StatusServiceUnavailable, 0, []string{"Retry-After", "60"}},
+		{http.StatusTooManyRequests, 0, nil},
+		{http.StatusUnauthorized, 0, nil},
+	}
+	for _, r := range rows {
+		t.Run(fmt.Sprint(r.status, r.header), func(t *testing.T) {
+			t.Parallel()
+			a := s.attack(t)
+			bad := manifestIn(t, a.mirror.dir, "list").Deltas[0].Path()
+			a.mirror.serve(func(w http.ResponseWriter, q *http.Request) bool {
+				if q.URL.Path == "/"+bad {
+					status(r.status, r.header...)(w, q)
+				}
+				return q.URL.Path == "/"+bad
+			})
+			for n := 1; n <= 4; n++ {
+				if n == r.runs {
+					a.outcome(updater.Updated, a.mirror)
+					a.expect("list", 3)
+					a.checkTidy()
+					return
+				}
+				a.outcome(updater.Failed, a.mirror)
+				a.expect("list", 2)
+			}
+			if r.runs > 0 {
+				t.Errorf("it was not gone around in %d runs", r.runs)
+			}
+		})
+	}
+}
+
+// TestAFailureThatPassesIsForgotten has a mirror fail at a delta twice: what it
+// gives then is no reason to fetch more, nor are two failures later on.
+func TestAFailureThatPassesIsForgotten(t *testing.T) {
+	a := newStage(t).attack(t)
+	down := func(w http.ResponseWriter, q *http.Request) bool {
+		if isBlob(q) {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		return isBlob(q)
+	}
+	a.mirror.serve(down)
+	a.outcome(updater.Failed, a.mirror)
+	a.outcome(updater.Failed, a.mirror)
+	notes := func() int {
+		list, _ := filepath.Glob(filepath.Join(a.world.dir, "state/spent/blob.*"))
+		return len(list)
+	}
+	if notes() != 1 {
+		t.Errorf("%d notes", notes())
+	}
+	a.mirror.serve(nil)
+	a.outcome(updater.Updated, a.mirror)
+	if a.saw(event.DeltaFailed) || notes() != 0 {
+		t.Errorf("%d notes are left\n%s", notes(), a.events())
+	}
+}

@@ -155,7 +155,7 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 	if u.Foreign {
 		maps.DeleteFunc(j.have, func(_ int64, image bases.Hash) bool { return image != m.Image.SHA256 })
 	}
-	if j.ways, err = u.explore(ctx, s.offer, m, j.have); err != nil {
+	if j.ways, err = u.explore(ctx, s.offer, m, j.have); err != nil && ctx.Err() == nil {
 		u.emit(event.DeltaFailed, "base", name, "from", fmt.Sprint(installed.Version), "to", fmt.Sprint(m.Version),
 			"error", fmt.Sprintf("no delta index: %v", err))
 	}

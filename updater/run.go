@@ -21,7 +21,7 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	r := &reporter{to: progress}
 	res := Result{Started: u.Clock.Now().UTC(), Bases: []Change{}}
 	before := u.numbers()
-	u.notes = nil
+	u.notes, u.failed = nil, nil
 	if len(u.Sources) > 0 {
 		u.emit(event.UpdateStarted, "why", why)
 	}

@@ -35,7 +35,12 @@ func (u *Updater) spendingPath(name string) string { return filepath.Join(u.Dir,
 
 // fullSpent notes that a full image was fetched as spending tells.
 func (u *Updater) fullSpent(name string, wrong bool) {
-	data, err := json.Marshal(spending{u.Clock.Now().UTC(), wrong, u.sourcesHash()})
+	u.keepNote(name, spending{u.Clock.Now().UTC(), wrong, u.sourcesHash()})
+}
+
+// keepNote writes a note under spent/. To lose one stops no update.
+func (u *Updater) keepNote(name string, note any) {
+	data, err := json.Marshal(note)
 	if err == nil && u.Disk.MkdirAll(filepath.Dir(u.spendingPath(name)), 0o755) == nil {
 		_ = u.Disk.WriteFile(u.spendingPath(name), data, 0o644)
 	}
@@ -82,6 +87,7 @@ func (u *Updater) sourcesHash() bases.Hash {
 // dropStale removes broken downloads of what is no longer on offer: a mirror
 // that dies half way each hour must not fill the disk.
 func (u *Updater) dropStale(s *survey) {
+	u.dropBroken()
 	offered := map[string]bool{}
 	for _, j := range s.jobs {
 		var unknown *unknownError

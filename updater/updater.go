@@ -46,18 +46,21 @@ type Updater struct {
 	Clock    *clock.Clock
 	// Bandwidth is the most that downloads take, in bytes a second; 0: no limit.
 	Bandwidth int64
+	Every     time.Duration                                   // how often updates are asked for; 0: an hour
+	Pace      *Pace                                           // how fast sources were; nil: not known
 	Emit      func(code event.Code, fields map[string]string) // nil: silent
 
 	Modules  *ModulePolicy // nil: modules are left alone
 	Switcher Switcher      // who keeps the state; nil: the state folder itself
 
-	bucket  *rate.Limiter   // see limiter
-	telling sync.Mutex      // guards notes and Emit: engines are watched at once
-	notes   []string        // of the run at hand, see Result.Notes
-	signed  time.Time       // newest verified time of signing
-	need    int64           // bytes of disk that the plan foresees
-	full    bool            // DiskFull was told since
-	damaged map[string]bool // version folders found damaged, while they are repaired
+	bucket  *rate.Limiter       // see limiter
+	telling sync.Mutex          // guards notes and Emit: engines are watched at once
+	notes   []string            // of the run at hand, see Result.Notes
+	signed  time.Time           // newest verified time of signing
+	need    int64               // bytes of disk that the plan foresees
+	full    bool                // DiskFull was told since
+	damaged map[string]bool     // version folders found damaged, while they are repaired
+	failed  map[bases.Hash]bool // files that sources failed at in this run, see noteBroken
 }
 
 // keepParts is how long an unfinished download waits to be resumed.

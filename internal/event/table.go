@@ -25,6 +25,8 @@ const (
 	SourceFailed             Code = "SourceFailed"
 	SourceBehind             Code = "SourceBehind"
 	SourceBusy               Code = "SourceBusy"
+	SourceSlow               Code = "SourceSlow"
+	SourceWithholds          Code = "SourceWithholds"
 	SourceDamaged            Code = "SourceDamaged"
 	SourceHostile            Code = "SourceHostile"
 	MetadataExpired          Code = "MetadataExpired"
@@ -111,6 +113,8 @@ var Table = []Kind{
 	{SourceFailed, Warning, "source {source} failed: {error}", "the next source is asked; check its address, the network and the proxy"},
 	{SourceBehind, Info, "source {source} is behind what was seen before: {error}", "the next source is asked; a mirror that stays behind needs its administrator"},
 	{SourceBusy, Warning, "source {source} is busy: {error}", "the next source is asked, and this one again after that time"},
+	{SourceSlow, Info, "source {source} is left for another one at {file}: {error}", "what came is kept, and the slow source is asked last for some hours"},
+	{SourceWithholds, Warning, "source {source} names what it does not give: {error}", "the other sources are asked, also for the newest whole set before it; a mirror that is copied must get its timestamp last: tell its administrator"},
 	{SourceDamaged, Error, "source {source} does not give what was signed: {error}", "nothing of it was used, and the next source is asked; if there is no portal or proxy in the way, tell the mirror's administrator"},
 	{SourceHostile, Critical, "source {source} offers what must not be trusted: {error}", "nothing of it was installed; tell the publisher and do not use this mirror"},
 	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again; is this machine's clock right?"},

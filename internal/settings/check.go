@@ -27,6 +27,14 @@ func absolute(s string) error {
 	return nil
 }
 
+// secretFile is absolute, and does not quote what may be the secret itself.
+func secretFile(s string) error {
+	if absolute(s) != nil {
+		return errors.New("wanted the absolute path of a file of mode 0600 that holds it")
+	}
+	return nil
+}
+
 func deliverTo(s string) error {
 	if err := absolute(s); err != nil {
 		return err

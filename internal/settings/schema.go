@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +66,11 @@ func (d *decoder) source(n *yaml.Node, what string) Source {
 	d.mapping(n, what, fields{
 		"url":               d.str(&s.URL, what+".url", sourceURL),
 		"proxy":             d.str(&s.Proxy, what+".proxy", proxy),
-		"proxy_credentials": d.str(&s.ProxyCredentials, what+".proxy_credentials", absolute),
+		"proxy_credentials": d.str(&s.ProxyCredentials, what+".proxy_credentials", secretFile),
+		"ca":                d.str(&s.CA, what+".ca", absolute),
+		"token":             d.str(&s.Token, what+".token", secretFile),
+		"credentials":       d.str(&s.Credentials, what+".credentials", secretFile),
+		"plain_http":        d.boolean(&s.PlainHTTP, what+".plain_http"),
 	})
 	_, folder := s.Folder()
 	switch {
@@ -78,7 +83,27 @@ func (d *decoder) source(n *yaml.Node, what string) Source {
 	case !folder && s.Proxy == "":
 		s.Proxy = "system"
 	}
+	d.who(n, what, s)
 	return s
+}
+
+// who checks what a source is told of who asks.
+func (d *decoder) who(n *yaml.Node, what string, s Source) {
+	_, folder := s.Folder()
+	u, err := url.Parse(s.URL)
+	named := s.Token != "" || s.Credentials != ""
+	switch {
+	case folder && (named || s.CA != "" || s.PlainHTTP):
+		d.problem(n.Line, "%s: a folder is read without ca, token, credentials and plain_http", what)
+	case s.Token != "" && s.Credentials != "":
+		d.problem(n.Line, "%s: token and credentials say twice who asks: keep one", what)
+	case named && err == nil && u.User != nil:
+		d.problem(n.Line, "%s: the url has credentials already: take them out of it", what)
+	case named && !s.PlainHTTP && err == nil && u.Scheme == "http":
+		d.problem(n.Line, "%s: the credentials would go unencrypted: make the url https, or add plain_http: true", what)
+	case s.PlainHTTP && !named:
+		d.problem(n.Line, "%s: plain_http goes with token or credentials", what)
+	}
 }
 
 func (d *decoder) base(n *yaml.Node, what string) Base {

@@ -34,6 +34,11 @@ type Source struct {
 	URL              string `yaml:"url" json:"url"`                                                 // http(s) URL, file URL or absolute path
 	Proxy            string `yaml:"proxy,omitempty" json:"proxy,omitempty"`                         // "system", "none" or a URL; "" for a folder
 	ProxyCredentials string `yaml:"proxy_credentials,omitempty" json:"proxy_credentials,omitempty"` // absolute path, or ""
+
+	CA          string `yaml:"ca,omitempty" json:"ca,omitempty"`                   // absolute path of authorities in PEM; "": the system's
+	Token       string `yaml:"token,omitempty" json:"token,omitempty"`             // absolute path of a file with a bearer token, or ""
+	Credentials string `yaml:"credentials,omitempty" json:"credentials,omitempty"` // of one with user:password, or ""
+	PlainHTTP   bool   `yaml:"plain_http,omitempty" json:"plain_http,omitempty"`   // they may go out unencrypted
 }
 
 // Folder is the source's folder, if it is one.

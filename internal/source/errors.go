@@ -19,6 +19,9 @@ type RetryError struct {
 	After  time.Duration // 0 to MaxRetryAfter; 0: the source names none
 }
 
+// Broken says whether it may be about the one file as well: status 503.
+func (e *RetryError) Broken() bool { return e.Status >= http.StatusInternalServerError }
+
 func (e *RetryError) Error() string {
 	text := fmt.Sprintf("the source is busy (status %d)", e.Status)
 	if e.After > 0 {
