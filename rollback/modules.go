@@ -8,6 +8,9 @@ import (
 	"golang.org/x/mod/semver"
 )
 
+// AgentModule is the name of the module that is Freshet itself.
+const AgentModule = "agent"
+
 // While a trial of modules runs, or waits to be taken up, bases go on being
 // updated, so that neither costs the other:
 //
@@ -218,5 +221,6 @@ func (s State) equal(o State) bool {
 		return sameAt && a == b
 	})
 	return same && s.Format == o.Format && s.Current == o.Current && s.Good == o.Good && s.Previous == o.Previous &&
-		s.Last == o.Last && s.Trial == o.Trial && s.BadEnds == o.BadEnds && s.Layer == o.Layer && s.Over == o.Over
+		s.Last == o.Last && s.Trial == o.Trial && s.BadEnds == o.BadEnds && s.Layer == o.Layer && s.Over == o.Over &&
+		slices.Equal(s.Displaced, o.Displaced) && maps.Equal(s.Ends, o.Ends)
 }

@@ -39,6 +39,9 @@ type State struct {
 	Layer      int         `json:"layer,omitempty"`    // current: a trial of bases beside one of modules, see SwitchBases
 	Over       int         `json:"over,omitempty"`     // what was current before it
 	Quarantine []Withdrawn `json:"quarantine,omitempty"`
+
+	Displaced []int          `json:"displaced,omitempty"` // trials of modules, newest first, that newer ones took the place of: see [State.Displace]
+	Ends      map[string]int `json:"ends,omitempty"`      // bad ends of modules on trial, by name
 }
 
 // Withdrawn is a version of a base or of a module that is not to be installed
@@ -63,7 +66,7 @@ func (s State) Switch(n int) (State, error) {
 		return s, fmt.Errorf("switch to generation %d: the last one made is %d", n, s.Last)
 	}
 	if s.Trial != n {
-		s.Trial, s.BadEnds = n, 0
+		s.Trial, s.BadEnds, s.Ends, s.Displaced = n, 0, nil, nil
 	}
 	s.Current, s.Layer, s.Over = n, 0, 0
 	return s, nil
@@ -75,6 +78,7 @@ func (s State) Confirm() State {
 		return s
 	}
 	s.Previous, s.Good, s.Trial, s.BadEnds, s.Layer, s.Over = s.Good, s.Current, 0, 0, 0, 0
+	s.Displaced, s.Ends = nil, nil
 	return s
 }
 
@@ -82,6 +86,7 @@ func (s State) Confirm() State {
 // the trial brought is withdrawn.
 func (s State) Revert(gone ...Withdrawn) State {
 	s.Current, s.Trial, s.BadEnds, s.Layer, s.Over = s.Good, 0, 0, 0, 0
+	s.Displaced, s.Ends = nil, nil
 	return s.Withdraw(gone...)
 }
 
@@ -186,6 +191,8 @@ func (s State) Check() error {
 		return fmt.Errorf("generations %d, %d, %d of %d", s.Current, s.Good, s.Previous, s.Last)
 	case min(s.Trial, s.Layer, s.Over) < 0, max(s.Trial, s.Layer, s.Over) > s.Last:
 		return fmt.Errorf("trials %d, %d over %d of %d", s.Trial, s.Layer, s.Over, s.Last)
+	case len(s.Displaced) > 0 && (slices.Min(s.Displaced) <= 0 || slices.Max(s.Displaced) > s.Last):
+		return fmt.Errorf("displaced trials %d of %d", s.Displaced, s.Last)
 	}
 	return nil
 }
@@ -266,10 +273,13 @@ func Before(g Generation, base string, others []Generation) (Ref, bool) {
 }
 
 // Keep lists the generations that must stay: current, good, previous, the one
-// whose trial may be taken up again, and for
+// whose trial may be taken up again, those that it displaced, and for
 // each base and module of the good one the newest holding the version before.
 func (s State) Keep(all []Generation) []int {
 	keep := map[int]bool{s.Current: true, s.Good: true, s.Previous: true, s.Trial: true, s.Over: true}
+	for _, n := range s.Displaced {
+		keep[n] = true
+	}
 	var current Generation
 	for _, g := range all {
 		if g.Number == s.Good {

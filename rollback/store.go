@@ -123,8 +123,17 @@ func (s Store) syncAgain(st State) error {
 }
 
 // Make writes a new generation with the next number and gives the state that
-// knows it. Nothing refers to the generation until that state is saved.
+// knows it. Nothing refers to the generation until that state is saved. Two
+// processes that make one at the same time get different numbers.
 func (s Store) Make(st State, g Generation) (State, Generation, error) {
+	if err := s.Disk.MkdirAll(filepath.Join(s.Dir, "generations"), 0o755); err != nil {
+		return st, g, fmt.Errorf("making a generation: %w", err)
+	}
+	lock, err := s.Disk.LockWait(context.Background(), filepath.Join(s.Dir, "state.lock"))
+	if err != nil {
+		return st, g, fmt.Errorf("making a generation: %w", err)
+	}
+	defer lock.Unlock()
 	st.Last = max(st.Last, s.highest()) + 1
 	g.Number = st.Last
 	dir := s.genDir(g.Number)
@@ -172,11 +181,12 @@ func (s Store) Generations() []Generation {
 	return all
 }
 
-// Prune removes the generations that st does not keep.
+// Prune removes the generations that st does not keep. One above the last that
+// st knows is being made by another process.
 func (s Store) Prune(st State) error {
 	keep := st.Keep(s.Generations())
 	for _, n := range s.numbers() {
-		if slices.Contains(keep, n) {
+		if n > st.Last || slices.Contains(keep, n) {
 			continue
 		}
 		if err := s.Disk.RemoveAll(s.genDir(n)); err != nil {

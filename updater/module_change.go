@@ -142,7 +142,7 @@ func (v *moduleView) pick(name, version string) (*moduleJob, error) {
 }
 
 // RollBackModule returns a module to what it was before, offline: from a trial
-// to the good release, else to the release before the good one, which needs no
+// to the good release, while others on trial are tried again; else to the release before the good one, which needs no
 // trial. The release left is held back until a newer one comes or
 // [Updater.ReleaseModule] is called.
 func (u *Updater) RollBackModule(ctx context.Context, name string) (from, to string, err error) {
@@ -158,7 +158,8 @@ func (u *Updater) RollBackModule(ctx context.Context, name string) (from, to str
 		if ofModules && slices.Contains(trial.ChangedModules(good), name) {
 			from, to = orNone(trial.Modules[name].Version), orNone(good.Modules[name].Version)
 			w.Release = from
-			return st.Revert(w), nil
+			next, _ := u.store().Fail(st, []string{name}, w) // what else is on trial is tried again
+			return next, nil
 		}
 		slot, ok := good.Modules[name]
 		if !ok {

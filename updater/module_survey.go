@@ -337,6 +337,9 @@ func (u *Updater) switchModules(jobs map[string]*moduleJob, why string) error {
 		if st, gen, err = u.sameOrNew(st, gen); err != nil {
 			return st, err
 		}
+		if ofModules {
+			return st.Displace(gen.Number)
+		}
 		return st.Switch(gen.Number)
 	})
 	if err != nil {

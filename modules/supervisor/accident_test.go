@@ -167,7 +167,7 @@ func TestWhatFailedShortlyBeforeTheTrialIsNoRegression(t *testing.T) {
 	}
 }
 
-func TestANewerVersionTakesTheTrialsPlaceAndTheGoodOneStaysGood(t *testing.T) {
+func TestANewerVersionThatFailsLeadsToTheOneWhosePlaceItTook(t *testing.T) {
 	slow := quick
 	slow.Soak = waitFor
 	w := newWorld(t, slow)
@@ -181,9 +181,13 @@ func TestANewerVersionTakesTheTrialsPlaceAndTheGoodOneStaysGood(t *testing.T) {
 	w.change(w.slot("2.0.0", ""), false)
 	w.until("2.0.0 is on trial", on("2.0.0"))
 	w.change(w.slot("3.0.0", "exits at once"), false)
-	w.until("3.0.0 is taken back, to the good one", func() bool { return w.held("3.0.0") != "" && w.runs("1.0.0") })
-	if w.held("2.0.0") != "" {
-		t.Error("2.0.0, which did nothing wrong, is held back")
+	w.until("3.0.0 is rolled back, and 2.0.0 is on trial again", func() bool {
+		st, err := w.store.Load()
+		return err == nil && w.held("3.0.0") != "" && st.Current == st.Trial && on("2.0.0")()
+	})
+	st, err := w.store.Load()
+	if err != nil || w.held("2.0.0") != "" || st.Current == st.Good || st.Good != 1 {
+		t.Errorf("2.0.0, which did nothing wrong and was not judged yet: %q, %+v, %v", w.held("2.0.0"), st, err)
 	}
 }
 

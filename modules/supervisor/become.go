@@ -49,7 +49,7 @@ func (s *Supervisor) goOnAs(program string) {
 	}
 	s.say("%s does not start: %v", program, err)
 	if s.trial != nil && s.trial.phase == phaseSupervisor {
-		s.back("supervisor", fmt.Sprintf("its program cannot be started: %v", err), "")
+		s.back(agentModule, "supervisor", fmt.Sprintf("its program cannot be started: %v", err), "")
 		return
 	}
 	s.reconcile()

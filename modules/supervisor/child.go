@@ -294,7 +294,7 @@ func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
 			continue
 		}
 		if slot.Endpoint != "" {
-			c := Check{Name: "endpoint of " + name, OK: true}
+			c := Check{Name: "endpoint of " + name, OK: true, Module: name}
 			if err := endpointAnswers(ctx, slot.Endpoint); err != nil {
 				c.OK, c.Text = false, err.Error()
 			}
@@ -309,7 +309,7 @@ func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
 }
 
 func (s *Supervisor) moduleCheck(ctx context.Context, name string, slot rollback.Slot) Check {
-	c := Check{Name: "health of " + name}
+	c := Check{Name: "health of " + name, Module: name}
 	dir := filepath.Join(s.Dir, "modules", name, slot.Dir)
 	program := slot.Health[0]
 	if !filepath.IsAbs(program) {

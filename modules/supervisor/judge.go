@@ -108,6 +108,8 @@ type Verdict struct {
 	Word  Word
 	Check string // that failed; of Back alone
 	Text  string // what it said
+
+	Module string // whose check it was; "": the agent's, or that of all together
 }
 
 // Word of a verdict.
@@ -159,7 +161,7 @@ func (t Trial) See(o Observation) (Trial, Verdict) {
 		}
 		t.fails[c.Name]++
 		if t.fails[c.Name] >= strikes {
-			return t, Verdict{Word: Back, Check: c.Name, Text: c.Text}
+			return t, Verdict{Word: Back, Check: c.Name, Text: c.Text, Module: c.Module}
 		}
 	}
 	if len(t.fails) == 0 && o.At-t.Began >= t.Times.Gate+t.Times.Soak {
@@ -204,24 +206,15 @@ func (t Trial) Left(now time.Duration) time.Duration {
 	return max(0, t.Began+t.Times.Gate+t.Times.Soak-now)
 }
 
-// Ended is the state after what is on trial ended by itself, and whether it
-// did so too often to be tried any longer.
-func Ended(st rollback.State) (rollback.State, bool) {
-	st = st.BadEnd()
-	return st, st.BadEnds >= rollback.MaxBadEnds
-}
-
 // Broken is the state that a supervisor begins with: the good generation runs,
 // whatever was on trial. died says that the trial's mark still stood, so that
-// it neither ended in order nor with a boot. gone is what is withdrawn then,
-// after too many such ends.
-func Broken(st rollback.State, died bool, gone []rollback.Withdrawn) (next rollback.State, withdrawn bool) {
+// it neither ended in order nor with a boot; tooOften, that this was one such end
+// too many.
+func Broken(st rollback.State, died bool) (next rollback.State, tooOften bool) {
 	if died {
-		if st, withdrawn = Ended(st); withdrawn {
-			return st.Revert(gone...), true
-		}
+		st = st.BadEnd()
 	}
-	return st.Suspend(), false
+	return st.Suspend(), died && st.BadEnds >= rollback.MaxBadEnds
 }
 
 // Legal says why an agent may not have the state replaced. It may try and
@@ -238,7 +231,7 @@ func Legal(was, is rollback.State, ofModules bool) error {
 		return nil
 	case is.Good != was.Good && (is.Good == was.Trial || runs && (is.Good == was.Current || is.Good == was.Over)):
 		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not confirm it", was.Trial)
-	case is.Trial == was.Trial && is.BadEnds != was.BadEnds:
+	case is.Trial == was.Trial && (is.BadEnds != was.BadEnds || !maps.Equal(is.Ends, was.Ends)):
 		return fmt.Errorf("modules are on trial in generation %d: who runs in it does not count its ends", was.Trial)
 	}
 	return nil

@@ -64,6 +64,8 @@ type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	Text string `json:"text,omitempty"` // what is wrong
+
+	Module string `json:"module,omitempty"` // whose health it is; "": the agent's, or that of all together
 }
 
 // line is one end of the connection.

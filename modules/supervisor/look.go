@@ -61,7 +61,7 @@ func (s *Supervisor) observed(c *child, o Observation) {
 	t.judge, v = t.judge.See(o)
 	switch v.Word {
 	case Back:
-		s.back(v.Check, v.Text, c.tail.text(8))
+		s.back(v.Module, v.Check, v.Text, c.tail.text(8))
 	case Confirm:
 		s.passed()
 	}

@@ -159,6 +159,34 @@ func TestAModuleThatServesAtAFixedAddress(t *testing.T) {
 	}
 }
 
+// An engine that is installed for the first time runs on, whatever comes within
+// its trial: a newer release that crashes, or one of another module.
+func TestWhatIsHealthyOnTrialOutlivesWhatFailsBesideIt(t *testing.T) {
+	for _, module := range []string{"scan", "agent"} {
+		t.Run(module+" fails", func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Soak, times.Look = 2*time.Second, 250*time.Millisecond // it listens within three looks
+			w := newWorld(t, times)
+			w.install()
+			address := freeAddress(t)
+			w.changeModule("scan", w.scan("1.1.0", "", address, true), false)
+			w.until("scan answers", func() bool { return answersAt(address) == "1.1.0" })
+			if module == "scan" {
+				w.changeModule("scan", w.scan("1.2.0", "", "no address", false), false)
+			} else {
+				w.change(w.slot("1.2.0", "exits at once"), false)
+			}
+			w.until("1.2.0 is rolled back", func() bool { return w.heldModule(module, "1.2.0") != "" })
+			w.until("scan 1.1.0 is confirmed", func() bool { return w.isGood("scan", "1.1.0") && answersAt(address) == "1.1.0" })
+			if !w.runs("1.0.0") || w.heldModule("scan", "1.1.0") != "" {
+				t.Errorf("agent 1.0.0 runs: %v; scan 1.1.0 is held by %q", w.runs("1.0.0"), w.heldModule("scan", "1.1.0"))
+			}
+			w.check()
+		})
+	}
+}
+
 // When the good version does not keep running either, other modules go on, it is
 // started again at intervals, and that is told once.
 func TestWhereTheGoodVersionFailsTooWhatProtectsGoesOn(t *testing.T) {

@@ -57,7 +57,11 @@ func (s *Supervisor) registerPackage() error {
 		return fmt.Errorf("taking the package's program as version %s: %w", slot.Version, err)
 	}
 	_, err = s.change(func(st rollback.State) (rollback.State, error) {
-		g, err := s.store().Generation(st.Good)
+		from := st.Good
+		if v.ofModules {
+			from = st.Trial // what else is on trial stays so
+		}
+		g, err := s.store().Generation(from)
 		if err != nil {
 			return st, err
 		}
@@ -66,7 +70,12 @@ func (s *Supervisor) registerPackage() error {
 		if st, g, err = s.store().Make(st, g); err != nil {
 			return st, err
 		}
-		if st, err = st.Switch(g.Number); err != nil {
+		if v.ofModules {
+			st, err = st.Displace(g.Number)
+		} else {
+			st, err = st.Switch(g.Number)
+		}
+		if err != nil {
 			return st, err
 		}
 		if installed {

@@ -243,7 +243,7 @@ func (s *Supervisor) exited(c *child, err error) {
 	switch {
 	case expected:
 	case s.trial != nil && c.killed != "" && s.trial.slots[agentModule].Dir == c.slot.Dir:
-		s.back("alive", how, c.tail.text(8)) // it would hang again, and that takes long to see
+		s.back(agentModule, "alive", how, c.tail.text(8)) // it would hang again, and that takes long to see
 	default:
 		s.failed(c.slot, c.worked(s.now()), how, c.tail.text(8))
 	}
@@ -263,7 +263,7 @@ func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines
 	s.say("agent %s: %s", nameOf(slot), how)
 	s.crashes = s.crashes.failed(slot.Dir, s.now(), worked, s.Times)
 	if s.trial != nil && s.trial.slots[agentModule].Dir == slot.Dir && slot.Dir != "" {
-		s.badEnd(how, lines)
+		s.badEnd(agentModule, how, lines)
 		return
 	}
 	s.failing = how
@@ -345,7 +345,7 @@ func (s *Supervisor) otherExited(c *child, how string) {
 func (s *Supervisor) otherFailed(name string, slot rollback.Slot, worked time.Duration, how, lines string) {
 	s.say("module %s %s: %s", name, slot.Version, how)
 	if s.trial != nil && s.trial.slots[name].Dir == slot.Dir && slot.Dir != "" {
-		s.badEnd(fmt.Sprintf("module %s: %s", name, how), lines)
+		s.badEnd(name, fmt.Sprintf("module %s: %s", name, how), lines)
 	}
 	g := s.gaps[name]
 	g.crashes = g.crashes.failed(slot.Dir, s.now(), worked, s.Times)

@@ -127,21 +127,37 @@ func (s *Supervisor) begin() error {
 func (s *Supervisor) endBroken(v view, died bool) error {
 	slots, from := triedIn(v)
 	check, text := "supervisor", fmt.Sprintf("the supervisor ended %d times while it was on trial", v.BadEnds+1)
-	withdrawn := false
+	failed := blamed(slots, agentModule)
+	tooOften := false
+	var rest rollback.Generation
 	_, err := s.change(func(st rollback.State) (rollback.State, error) {
-		st, withdrawn = Broken(st, died, s.withdrawn(slots, check, text))
+		if st, tooOften = Broken(st, died); tooOften {
+			st, rest = s.store().Fail(st, failed, s.withdrawn(slots, failed, check, text)...)
+		}
 		return st, nil
 	})
-	if err == nil && withdrawn {
-		s.tellBack(slots, from, check, text, "")
+	if err == nil && tooOften {
+		s.tellBack(slots, from, rest, failed, check, text, "")
 	}
 	return err
 }
 
+// blamed names the modules of a trial that a failure is put down to: the one
+// that failed; where that is none of them the agent, which all hang on; else
+// all of them.
+func blamed(slots map[string]rollback.Slot, module string) []string {
+	for _, name := range []string{module, agentModule} {
+		if _, ok := slots[name]; ok {
+			return []string{name}
+		}
+	}
+	return sorted(slots)
+}
+
 // withdrawn is what a failed trial puts in the quarantine.
-func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, check, text string) []rollback.Withdrawn {
+func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, failed []string, check, text string) []rollback.Withdrawn {
 	var gone []rollback.Withdrawn
-	for _, name := range sorted(slots) {
+	for _, name := range failed {
 		if slots[name].Version == "" {
 			continue // it took a module away
 		}
@@ -168,7 +184,7 @@ func (s *Supervisor) startTrial(v view) {
 		s.say("the mark of the trial: %v", err)
 	}
 	if slot, ok := slots[agentModule]; ok && s.belowPackage(slot) {
-		s.back("version", s.belowText(slot), "")
+		s.back(agentModule, "version", s.belowText(slot), "")
 		return
 	}
 	s.look(s.now())
@@ -194,7 +210,8 @@ func (s *Supervisor) resumeTrial(now time.Duration) {
 			return
 		}
 		s.resume = now + s.Times.Resume
-		if s.soaked {
+		tried, _ := triedIn(v)
+		if _, ofAgent := tried[agentModule]; s.soaked || s.soon && !ofAgent {
 			s.resume = now
 		} else if s.soon {
 			s.resume = now + 2*s.Times.Look // for a baseline
@@ -261,11 +278,11 @@ func (s *Supervisor) confirm() {
 	}
 }
 
-// badEnd counts an end of what is on trial.
-func (s *Supervisor) badEnd(how, lines string) {
+// badEnd counts an end of a module on trial.
+func (s *Supervisor) badEnd(module, how, lines string) {
 	tooMany := false
 	st, err := s.change(func(st rollback.State) (rollback.State, error) {
-		st, tooMany = Ended(st)
+		st, tooMany = st.EndOf(module)
 		return st, nil
 	})
 	if err != nil {
@@ -273,37 +290,48 @@ func (s *Supervisor) badEnd(how, lines string) {
 		return
 	}
 	if tooMany {
-		s.back("stable", fmt.Sprintf("it ended %d times: %s", st.BadEnds, how), lines)
+		s.back(module, "stable", fmt.Sprintf("it ended %d times: %s", st.Ends[module], how), lines)
 	}
 }
 
-// back returns everything to the good generation, and withdraws what is tried.
-func (s *Supervisor) back(check, text, lines string) {
+// back returns everything to the good generation, and holds back what failed by
+// a check of module's. What else was tried waits to be tried again.
+func (s *Supervisor) back(module, check, text, lines string) {
 	t := s.trial
+	failed := blamed(t.slots, module)
+	var rest rollback.Generation
+	late := false
 	_, err := s.change(func(st rollback.State) (rollback.State, error) {
-		if st.Current == st.Good {
-			return st, nil
+		if late = st.Below() == st.Good; late {
+			return st, nil // a person was first
 		}
-		return st.Revert(s.withdrawn(t.slots, check, text)...), nil
+		st, rest = s.store().Fail(st, failed, s.withdrawn(t.slots, failed, check, text)...)
+		return st, nil
 	})
 	if err != nil {
 		s.say("going back: %v", err)
 		return
 	}
+	if late {
+		s.reconcile()
+		return
+	}
 	s.trial, s.soaked, s.crashes = nil, false, backoff{}
-	s.reverted = s.now()
+	now := s.now()
 	os.Remove(s.markPath())
 	slot, ofAgent := t.slots[agentModule]
 	if ofAgent {
+		s.reverted = now
 		for _, c := range []*child{s.agent, s.next} {
 			if c != nil && c.slot.Dir == slot.Dir {
 				c.end() // the good one need not wait for what is bad
-				c.beat = s.reverted - s.Times.Stop + min(s.Times.Stop, 3*time.Second)
+				c.beat = now - s.Times.Stop + min(s.Times.Stop, 3*time.Second)
 			}
 		}
 	}
 	// Not to what is bad: it would swallow what is said of it.
-	s.tellBack(t.slots, t.from, check, text, lines)
+	s.soon = true // what is left was well until now
+	s.tellBack(t.slots, t.from, rest, failed, check, text, lines)
 	if ofAgent {
 		if good := s.programOf(agentModule, t.from[agentModule]); t.phase == phaseSupervisor && good != s.Program {
 			s.goOnWith(good)
@@ -311,23 +339,29 @@ func (s *Supervisor) back(check, text, lines string) {
 		}
 	}
 	s.reconcile()
+	s.resumeTrial(s.now()) // what is left does not wait for the next tick
 }
 
 // tellBack says what was taken back and why, to the operator: in the log of
 // events, in the status and in the journal.
-func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, check, text, lines string) {
+// rest is what is tried instead, or the good generation.
+func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollback.Generation, failed []string, check, text, lines string) {
 	kept := s.restoreSettings(namesOf(slots))
 	ask := s.support
 	if ask == "" {
 		ask = "its publisher"
 	}
-	for _, name := range sorted(slots) {
+	for _, name := range failed {
+		to, then := from[name], "runs as before"
+		if next := rest.Modules[name]; next.Dir != to.Dir {
+			to, then = next, "is tried again"
+		}
 		e := event.New(s.Clock.Now(), event.ModuleRolledBack, map[string]string{
-			"module": name, "from": orNone(slots[name].Version), "to": orNone(from[name].Version),
+			"module": name, "from": orNone(slots[name].Version), "to": orNone(to.Version),
 			"check": check, "error": check + ": " + text, "lines": lines, "settings": kept, "support": ask,
 		})
-		e.Hint = fmt.Sprintf("nothing needs to be done now: %s runs as before, and %s is not installed again by itself. Tell %s what stands here; freshet modules release %s allows it again",
-			orNone(from[name].Version), orNone(slots[name].Version), ask, name)
+		e.Hint = fmt.Sprintf("nothing needs to be done now: %s %s, and %s is not installed again by itself. Tell %s what stands here; freshet modules release %s allows it again",
+			orNone(to.Version), then, orNone(slots[name].Version), ask, name)
 		if kept != "" {
 			e.Hint += "; " + kept
 		}

@@ -136,11 +136,22 @@ func (w *world) changeModule(name string, slot rollback.Slot, confirm bool) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
+		onTrial := was.Trial != 0 && !confirm
+		if onTrial {
+			if good, err = w.store.Generation(was.Trial); err != nil {
+				w.t.Fatal(err)
+			}
+		}
 		is, g, err := w.store.Make(was, good.WithModules(map[string]rollback.Slot{name: slot}))
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if is, err = is.Switch(g.Number); err != nil {
+		if onTrial {
+			is, err = is.Displace(g.Number)
+		} else {
+			is, err = is.Switch(g.Number)
+		}
+		if err != nil {
 			w.t.Fatal(err)
 		}
 		if confirm {
