@@ -25,6 +25,7 @@ import (
 	"github.com/freshet/freshet/internal/eventlog"
 	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/modules/supervisor"
+	"github.com/freshet/freshet/updater"
 )
 
 // Agent is one endpoint's agent. Its fields are set before Open and left alone
