@@ -126,9 +126,7 @@ func (e *Engine) Watch(ctx context.Context, v Version, healthyBefore bool) error
 		if err := wait(ctx, pause); err != nil {
 			return err
 		}
-		if w = e.Clock.Turn(w, pause); w.Gaps != began.Gaps {
-			began = w
-		}
+		w = e.Clock.Turn(w, pause)
 		over := w.Now >= began.Now+e.WatchFor // before the check: the last one is made after the end
 		err := e.twice(ctx, v)
 		w = e.Clock.Turn(w, 4*e.timeout()+e.every())
