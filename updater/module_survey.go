@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/modules"
@@ -161,6 +162,8 @@ func (u *Updater) suitsModule(j *moduleJob) error {
 	switch {
 	case max(m.Image.Size, m.Full.Size) > maxImage:
 		return refuse("its image has %d bytes, %d as fetched; the most is %d", m.Image.Size, m.Full.Size, int64(maxImage))
+	case len(m.Programs) > 0 && durable.NoExec(u.Dir): // not the release's fault: it is offered again
+		return fmt.Errorf("%s is on a file system mounted noexec, so that its programs cannot be started: mount it with exec", u.Dir)
 	case m.Agent != "" && compareVersions(u.Version, m.Agent) < 0:
 		return fmt.Errorf("it needs agent %s, this is %s", m.Agent, u.Version)
 	case j.installed.Version == m.Version && j.installed.Image != "" && j.installed.Image != m.Image.SHA256.String():

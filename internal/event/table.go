@@ -88,6 +88,7 @@ const (
 	ModuleSwitched           Code = "ModuleSwitched"
 	AgentFailing             Code = "AgentFailing"
 	PackageRegistered        Code = "PackageRegistered"
+	AgentOfPackage           Code = "AgentOfPackage"
 )
 
 // Table lists every event there is.
@@ -164,6 +165,7 @@ var Table = []Kind{
 	{WentBack, Warning, "went back from generation {from} to what generation {to} holds: {what}", "what was left is held back; freshet bases release and freshet modules release allow it again"},
 	{ModuleSwitched, Info, "module {module} went from {from} to {to}; it was away for {gap}", ""},
 	{AgentFailing, Critical, "the agent {version} does not keep running: {error}", "it is started again at longer and longer intervals, and what engines have stays in use; see journalctl -u freshet, and ask {support}"},
+	{AgentOfPackage, Critical, "the agent {version} cannot be started, and the package's program serves in its place: {error}", "databases are updated as before; remove the cause, then restart the service"},
 	{PackageRegistered, Info, "the package's build {version} is installed as a version of the agent", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
 	{DiskCeiling, Error, "{what} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},

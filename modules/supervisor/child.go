@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
 )
 
@@ -135,8 +136,30 @@ func (s *Supervisor) programOf(module string, slot rollback.Slot) string {
 	return filepath.Join(s.Dir, "modules", module, slot.Dir, name)
 }
 
-// startAgent starts the agent of a slot. It loads, and waits for its turn.
+// startAgent starts the agent of a slot. It loads, and waits for its turn. Where
+// the kernel does not start a program that is not on trial, as one on a file
+// system mounted noexec, the package's serves in its place.
 func (s *Supervisor) startAgent(slot rollback.Slot) (*child, error) {
+	own := s.programOf(agentModule, slot)
+	c, err := s.startAgentBy(own, slot)
+	var refused *startError
+	if !errors.As(err, &refused) || s.onTrial(agentModule, slot) || s.Package == "" || s.Package == own {
+		return c, err
+	}
+	c, err = s.startAgentBy(s.Package, slot)
+	if why := refused.Error(); err == nil && why != s.replaced {
+		s.replaced = why
+		s.tell(event.AgentOfPackage, map[string]string{"version": slot.Version, "error": why})
+	}
+	return c, err
+}
+
+// onTrial says whether a module's slot is what the trial that runs tries.
+func (s *Supervisor) onTrial(module string, slot rollback.Slot) bool {
+	return s.trial != nil && slot.Dir != "" && s.trial.slots[module].Dir == slot.Dir
+}
+
+func (s *Supervisor) startAgentBy(program string, slot rollback.Slot) (*child, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("making a line: %w", err)
@@ -150,7 +173,7 @@ func (s *Supervisor) startAgent(slot rollback.Slot) (*child, error) {
 	}
 	args := append([]string{"agent"}, s.Args...)
 	c := &child{module: agentModule, slot: slot, line: newLine(conn)}
-	c.cmd = exec.Command(s.programOf(agentModule, slot), args...)
+	c.cmd = exec.Command(program, args...)
 	c.cmd.ExtraFiles = []*os.File{its, s.socket, s.lock.File()}
 	c.cmd.Env = append(environment(), lineEnv+"="+lineVersion, "LISTEN_FDS=3",
 		"LISTEN_FDNAMES="+strings.Join([]string{fdLine, fdSocket, fdLock}, ":"))
@@ -179,6 +202,12 @@ func environment() []string {
 	return env
 }
 
+// startError says that the kernel does not start a program.
+type startError struct{ err error }
+
+func (e *startError) Error() string { return e.err.Error() }
+func (e *startError) Unwrap() error { return e.err }
+
 // startChild starts c.cmd, keeps the end of what it says, and posts its end.
 func (s *Supervisor) startChild(c *child) error {
 	c.tail = &tail{}
@@ -199,7 +228,7 @@ func (s *Supervisor) startChild(c *child) error {
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		return fmt.Errorf("starting %s: %w", c.cmd.Path, err)
+		return &startError{fmt.Errorf("starting %s: %w", c.cmd.Path, whyNotStarted(c.cmd.Path, err))}
 	}
 	c.began = s.now()
 	c.beat = c.began

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
 )
@@ -55,6 +58,11 @@ func (s *Supervisor) registerPackage() error {
 	}
 	if err := s.copySlot(slot); err != nil {
 		return fmt.Errorf("taking the package's program as version %s: %w", slot.Version, err)
+	}
+	// What cannot be started from there is no version: the package's own program serves.
+	if said, err := s.versionOf(s.programOf(agentModule, slot)); err != nil || said != slot.Version {
+		s.say("the package's program is not taken as version %s: %v", slot.Version, cmp.Or(err, fmt.Errorf("its copy says that it is %q", said)))
+		return nil
 	}
 	_, err = s.change(func(st rollback.State) (rollback.State, error) {
 		from := st.Good
@@ -96,17 +104,26 @@ func sameKind(slot rollback.Slot) bool { return slot.Image == "" }
 
 // packageSlot asks the package's program for its version.
 func (s *Supervisor) packageSlot() (rollback.Slot, error) {
-	ctx, stop := context.WithTimeout(context.Background(), versionTime)
-	defer stop()
 	sum, err := sumOf(s.Package)
 	if err != nil {
 		return rollback.Slot{}, err
 	}
-	c := exec.CommandContext(ctx, s.Package, "version", "--json", "--socket", filepath.Join(s.Runtime, "none"))
+	version, err := s.versionOf(s.Package)
+	if err != nil {
+		return rollback.Slot{}, err
+	}
+	return rollback.Slot{Version: version, Dir: version + "-" + sum[:12], Start: []string{agentProgram}}, nil
+}
+
+// versionOf runs a program of Freshet's to ask it for its version.
+func (s *Supervisor) versionOf(program string) (string, error) {
+	ctx, stop := context.WithTimeout(context.Background(), versionTime)
+	defer stop()
+	c := exec.CommandContext(ctx, program, "version", "--json", "--socket", filepath.Join(s.Runtime, "none"))
 	var out limited
 	c.Stdout, c.Env = &out, environment()
 	if err := c.Run(); err != nil { // no child is started beside it yet
-		return rollback.Slot{}, fmt.Errorf("asking %s for its version: %w", s.Package, err)
+		return "", fmt.Errorf("asking %s for its version: %w", program, whyNotStarted(program, err))
 	}
 	var said struct {
 		Command struct {
@@ -114,13 +131,21 @@ func (s *Supervisor) packageSlot() (rollback.Slot, error) {
 		} `json:"command"`
 	}
 	if err := json.Unmarshal(out.Bytes(), &said); err != nil {
-		return rollback.Slot{}, fmt.Errorf("asking %s for its version: %w", s.Package, err)
+		return "", fmt.Errorf("asking %s for its version: %w", program, err)
 	}
 	version := strings.TrimPrefix(said.Command.Version, "v")
 	if !versionName.MatchString(version) {
-		return rollback.Slot{}, fmt.Errorf("%s says that its version is %q", s.Package, version)
+		return "", fmt.Errorf("%s says that its version is %q", program, version)
 	}
-	return rollback.Slot{Version: version, Dir: version + "-" + sum[:12], Start: []string{agentProgram}}, nil
+	return version, nil
+}
+
+// whyNotStarted adds to an error of starting a program what it does not say.
+func whyNotStarted(program string, err error) error {
+	if errors.Is(err, fs.ErrPermission) && durable.NoExec(program) {
+		return fmt.Errorf("%w: it is on a file system mounted noexec", err)
+	}
+	return err
 }
 
 // limited takes so much and no more.

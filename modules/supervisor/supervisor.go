@@ -79,6 +79,7 @@ type Supervisor struct {
 	handed    bool   // another supervisor became this one
 	packaged  string // version of the package's program
 	failing   string // how the agent ended last
+	replaced  string // why the package's program serves in place of a slot's
 	wrote     Status // last
 	started   int    // programs
 	become    string // the program to go on as, once no child is left

@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -107,16 +108,46 @@ func (w *world) slot(version, how string) rollback.Slot {
 		}
 	case "is missing":
 	default:
-		if err := os.Link(own, program); err != nil {
-			data, err := os.ReadFile(own)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.write(program, string(data))
-			os.Chmod(program, 0o755)
-		}
+		w.linkOwn(program)
 	}
 	return rollback.Slot{Version: version, Dir: version, Image: "x", Start: []string{"freshet"}}
+}
+
+// linkOwn puts the test's own program in place, or a copy of it.
+func (w *world) linkOwn(path string) {
+	w.t.Helper()
+	own, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	if os.Link(own, path) != nil {
+		w.copyOwn(path)
+	}
+}
+
+func (w *world) copyOwn(path string) {
+	w.t.Helper()
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write(path, string(data))
+	if err := os.Chmod(path, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// packagedSlot is where the program of a package, of this version, is copied to.
+func (w *world) packagedSlot(version, program string) string {
+	w.t.Helper()
+	data, err := os.ReadFile(program)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return filepath.Join(w.store.Dir, "modules/agent", fmt.Sprintf("%s-%x", version, sha256.Sum256(data))[:len(version)+13], "freshet")
 }
 
 // change makes a generation with a version of the agent and switches to it.
