@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -25,25 +26,40 @@ func (e *engineErrors) note(at time.Time, code event.Code, fields map[string]str
 		}
 		base, step := fields["base"], fields["step"]
 		(*e)[[2]string{base, step}] = api.EngineError{Base: base, Step: step, Error: fields["error"], At: at.UTC()}
+	case event.EngineAccepted:
+		delete(*e, [2]string{fields["base"], "took"})
 	}
 }
 
-// engineErrors lists what is known of the engines of installed bases.
-func (a *Agent) engineErrors(installed []updater.Installed) []api.EngineError {
+// engineErrors lists what is known of the engines of bases: what the last run met,
+// and what is open with them, also where another process met it.
+func (a *Agent) engineErrors(u *updater.Updater, installed []updater.Installed) []api.EngineError {
 	a.eventsMu.Lock()
-	all := slices.Collect(maps.Values(a.engines))
+	known := maps.Clone(a.engines)
 	a.eventsMu.Unlock()
+	if known == nil {
+		known = engineErrors{}
+	}
+	for name := range u.Engines {
+		note := u.EngineNote(name)
+		if o := note.Took; o != nil && slices.ContainsFunc(installed, func(b updater.Installed) bool { return b.Name == name && b.Ref.Dir == o.Dir }) {
+			known[[2]string{name, "took"}] = api.EngineError{Base: name, Step: "took", Error: o.Error, At: o.At}
+		}
+		if o := note.Try; o != nil {
+			known[[2]string{name, "try"}] = api.EngineError{Base: name, Step: o.Step, Error: fmt.Sprintf("version %d: %s", o.Version, o.Error), At: o.At}
+		}
+	}
 	var out []api.EngineError
-	for _, b := range installed {
-		for _, step := range []string{"deliver", "took"} {
-			i := slices.IndexFunc(all, func(e api.EngineError) bool { return e.Base == b.Name && e.Step == step })
-			if i >= 0 {
-				out = append(out, all[i])
-			}
+	for _, key := range slices.SortedFunc(maps.Keys(known), compareKeys) {
+		there := slices.ContainsFunc(installed, func(b updater.Installed) bool { return b.Name == key[0] })
+		if there || key[1] == "try" {
+			out = append(out, known[key])
 		}
 	}
 	return out
 }
+
+func compareKeys(a, b [2]string) int { return slices.Compare(a[:], b[:]) }
 
 // takeBackDelivered removes what engines were delivered that the settings no
 // longer name, if those changed. While a run is at work, which may deliver by

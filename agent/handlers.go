@@ -15,6 +15,7 @@ import (
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/modules"
 	"github.com/freshet/freshet/rollback"
 	"github.com/freshet/freshet/updater"
 )
@@ -37,6 +38,47 @@ func (a *Agent) getBases(w http.ResponseWriter, _ *http.Request) error {
 		return err
 	}
 	return api.Answer(w, api.Bases{Bases: st.Bases})
+}
+
+func (a *Agent) getBase(w http.ResponseWriter, req *http.Request) error {
+	st, err := a.status()
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	u := a.updater(a.force)
+	a.mu.Unlock()
+	d := api.BaseDetail{Name: req.PathValue("name"), Held: []api.Held{}, Delivered: deliveriesOf(a.Dir, req.PathValue("name"))}
+	for _, b := range st.Bases {
+		if b.Name == d.Name {
+			d.Installed = &b
+		}
+	}
+	for _, h := range st.Held {
+		if h.Base == d.Name && h.Module == "" {
+			h.Evidence = u.Evidence(h.Base, h.Version)
+			d.Held = append(d.Held, h)
+		}
+	}
+	for _, e := range st.Engines {
+		if e.Base == d.Name {
+			d.Engines = append(d.Engines, e)
+		}
+	}
+	if d.Installed == nil && len(d.Held)+len(d.Engines)+len(d.Delivered) == 0 {
+		return &api.Error{Code: api.NoSuchBase, Text: fmt.Sprintf("nothing is known of a base %.80q", d.Name)}
+	}
+	return api.Answer(w, d)
+}
+
+func deliveriesOf(dir, base string) []api.Delivery {
+	var out []api.Delivery
+	for _, d := range modules.Deliveries(dir) {
+		if d.Base == base || base == "" {
+			out = append(out, api.Delivery{Base: d.Base, Folder: d.To, Files: len(d.Files), Adopted: d.Adopted})
+		}
+	}
+	return out
 }
 
 func (a *Agent) postVerify(w http.ResponseWriter, req *http.Request) error {

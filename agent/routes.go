@@ -29,6 +29,7 @@ func Routes() []Route {
 		{get, "/v1/bases", false, "the installed bases", (*Agent).getBases},
 		{post, "/v1/bases/verify", true, "read installed bases back and hold them against their signed hashes", (*Agent).postVerify},
 		{post, "/v1/bases/repair", true, "the same, and fetch anew what is damaged", (*Agent).postRepair},
+		{get, "/v1/bases/{name}/detail", false, "one base: its version, what is held back with its evidence, its engine, and what is delivered", (*Agent).getBase},
 		{post, "/v1/bases/{name}/rollback", true, "one base to the version before", (*Agent).postRollback},
 		{post, "/v1/bases/{name}/release", true, "allow what is held back of a base again", (*Agent).postRelease},
 		{get, "/v1/modules", false, "the modules, installed and available", (*Agent).getModules},

@@ -51,7 +51,7 @@ func (a *Agent) status() (api.Status, error) {
 	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)
-	st.Engines = a.engineErrors(installed)
+	st.Engines = a.engineErrors(u, installed)
 	st.Supervisor = a.supervised()
 	// What it cannot say of the licence keeps nobody from the rest.
 	st.Licence, _ = licenceOf(u)

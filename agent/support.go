@@ -28,6 +28,7 @@ const supportEvents = 200
 func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
 	a.mu.Lock()
 	f := a.force
+	u := a.updater(f)
 	s := api.Support{
 		Format: 1, Made: a.Clock.Now().UTC().Truncate(time.Second), System: system(), Settings: f.settings.Redacted(),
 		Version: api.Version{Version: a.Version, Go: runtime.Version(), API: "v1"}, Events: []event.Event{},
@@ -44,6 +45,9 @@ func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
 	}
 	st, err := a.status()
 	if miss("status", err); err == nil {
+		for i, h := range st.Held {
+			st.Held[i].Evidence = u.Evidence(h.Base, h.Version)
+		}
 		s.Status = &st
 	}
 	events, err := a.eventsSince(time.Time{})

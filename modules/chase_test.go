@@ -1,7 +1,6 @@
 package modules_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +65,7 @@ func TestDeliveryIsNotLedAstray(t *testing.T) {
 			}
 			to := row.plant(t, dir)
 			e := &modules.Engine{Base: "list", Delivery: &modules.Delivery{To: to, StateDir: t.TempDir()}}
-			err := e.DeliverFiles(context.Background(), tree(t, map[string]string{"list.txt": "x"}))
+			err := deliverTo(e, tree(t, map[string]string{"list.txt": "x"}))
 			if (err != nil) != row.refused {
 				t.Errorf("error %v", err)
 			}
@@ -80,7 +79,7 @@ func TestDeliveryIsNotLedAstray(t *testing.T) {
 		dir := t.TempDir()
 		link(t, "/etc", filepath.Join(dir, "link"), stranger)
 		e := &modules.Engine{Base: "list", Delivery: &modules.Delivery{To: filepath.Join(dir, "link"), StateDir: t.TempDir()}}
-		err := e.DeliverFiles(context.Background(), tree(t, map[string]string{"list.txt": "x"}))
+		err := deliverTo(e, tree(t, map[string]string{"list.txt": "x"}))
 		if err == nil || !strings.Contains(err.Error(), "user 65534") {
 			t.Errorf("error %v", err)
 		}

@@ -26,7 +26,8 @@ type ClamAV struct {
 	to       string // clamd's folder
 	stateDir string
 	settings settings.ClamAV
-	timeout  time.Duration
+	timeout  time.Duration // for clamd to use a version
+	forTry   time.Duration // for clamscan
 	samples  []sample
 	client   clamd.Client
 	disk     *durable.Disk // nil: the real one
@@ -41,7 +42,7 @@ type ClamAV struct {
 
 func newClamAV(b settings.Base, stateDir string) *ClamAV {
 	return &ClamAV{
-		base: b.Name, to: b.Deliver.To, stateDir: stateDir, settings: *b.ClamAV, timeout: time.Duration(b.Timeout),
+		base: b.Name, to: b.Deliver.To, stateDir: stateDir, settings: *b.ClamAV, timeout: time.Duration(b.Timeout), forTry: time.Duration(b.TryTimeout),
 		samples: samplesOf(b.Samples), client: clamd.Client{Socket: b.ClamAV.Socket},
 	}
 }
@@ -69,7 +70,7 @@ func (c *ClamAV) Take(ctx context.Context, v Version) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case limited.Err() != nil:
-		return &Veto{"clamd", "take", fmt.Sprintf("it does not use version %s after %s, or gives no verdicts: %v", v.Number, c.timeout, err)}
+		return &TimeoutError{Step: "took", Program: "clamd", After: c.timeout, Cause: fmt.Errorf("it does not use version %s, or gives no verdicts: %w", v.Number, err)}
 	}
 	return err
 }
@@ -133,12 +134,24 @@ func (c *ClamAV) tell(ctx context.Context, m marker) error {
 	return nil
 }
 
+// Reread has clamd read its folder again, if it runs.
+func (c *ClamAV) Reread(ctx context.Context) error {
+	if !clamdRuns() {
+		return ErrNotRunning
+	}
+	err := c.client.Reload(ctx)
+	if errors.Is(err, clamd.ErrAbsent) {
+		err = ErrNotRunning
+	}
+	return err
+}
+
 func (c *ClamAV) startAnew(ctx context.Context) error {
 	out := &lastBytes{}
 	p := process{Args: c.settings.Restart, Timeout: c.timeout, Out: out}
 	if _, err := p.run(ctx); err != nil {
-		return fmt.Errorf("clamd gives no verdicts, and starting it anew (%s) does not work: %w: %s",
-			strings.Join(p.Args, " "), err, lastLine(out.String()))
+		return fmt.Errorf("clamd gives no verdicts, and starting it again with %s does not work: %w%s",
+			p.Args[0], err, said(out.String()))
 	}
 	for {
 		err := c.client.Ping(ctx)

@@ -3,6 +3,7 @@ package modules
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -127,16 +128,19 @@ func (c *ClamAV) clamscan(ctx context.Context, s scan) error {
 	out, errs := &firstBytes{}, &lastBytes{}
 	p := process{
 		Args:    append([]string{c.settings.Scanner, "--database=" + s.db, "--no-summary", "--stdout"}, s.paths...),
-		Timeout: c.timeout, Out: out, Err: errs, User: s.user,
+		Timeout: c.forTry, Out: out, Err: errs, User: s.user,
 	}
 	ended, err := p.run(ctx)
+	var late *TimeoutError
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.As(err, &late):
+		return &TimeoutError{Step: "try", Program: c.settings.Scanner, After: late.After, Output: errs.String()}
 	case ended == nil:
 		return fmt.Errorf("running %s: %w", c.settings.Scanner, err)
 	case ended.ExitCode() < 0:
-		return fmt.Errorf("%s did not come to its end, for want of time or memory: %w", c.settings.Scanner, err)
+		return fmt.Errorf("%s did not come to its end, for want of memory say: %w", c.settings.Scanner, err)
 	case ended.ExitCode() > 1:
 		said := errs.String() + out.String()
 		if other := c.unloadable(said, s); other != "" {

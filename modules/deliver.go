@@ -26,45 +26,88 @@ type Delivery struct {
 // DeliverFiles reconciles the engine's folder to the version in dir: every
 // file of it is there, whole, with owner and mode; files delivered before
 // that it does not have are gone; files of others are as they were. A file of
-// another that stands where one of the version belongs is an error, and
-// nothing is changed then. If it returns nil all this survives power loss;
+// another that stands where one of the version belongs is adopted if it is the
+// same to the byte: it stays for good, and follows the version. If it is not, that
+// is an error, and nothing is changed. Nor is anything where it cannot be
+// remembered. If it returns nil all this survives power loss;
 // after any error it may be called again, with this or another version.
 //
 // A file is a hard link where owner and mode allow, else a copy. Within the
 // folder no symbolic link is followed.
-func (e *Engine) DeliverFiles(ctx context.Context, dir string) error {
+func (e *Engine) DeliverFiles(ctx context.Context, what Delivered) (adopted []string, err error) {
 	if e.Delivery == nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	dir, err := filepath.EvalSymlinks(dir) // current is one
+	what.Dir, err = filepath.EvalSymlinks(what.Dir) // current is one
 	if err == nil {
-		err = e.deliverAll(ctx, dir)
+		adopted, err = e.deliverAll(ctx, what)
 	}
 	if err != nil {
-		return fmt.Errorf("delivering base %s into %s: %w", e.Base, e.Delivery.To, err)
+		return adopted, fmt.Errorf("delivering base %s into %s: %w", e.Base, e.Delivery.To, err)
+	}
+	return adopted, nil
+}
+
+// Delivered is a version to be delivered.
+type Delivered struct {
+	Dir   string
+	First bool // no version of the base has proved itself: see TakeBackFirst
+}
+
+func (e *Engine) deliverAll(ctx context.Context, what Delivered) (adopted []string, err error) {
+	s, ok := e.Kind.(stager)
+	if !ok {
+		return e.deliver(ctx, staged{e.Base, what.Dir}, what.First)
+	}
+	for done := 0; ; done++ {
+		next, err := s.stage(ctx, what.Dir, done)
+		if err != nil || next == nil {
+			return adopted, err
+		}
+		more, err := e.deliver(ctx, *next, what.First)
+		if adopted = append(adopted, more...); err != nil {
+			return adopted, err
+		}
+	}
+}
+
+func (e *Engine) deliver(ctx context.Context, what staged, first bool) (adopted []string, err error) {
+	r := &reconciler{Delivery: *e.Delivery, base: what.name, disk: e.Disk, dir: what.dir, first: first}
+	err = r.run(ctx)
+	return r.adopted, err
+}
+
+// MarkFirst sets of what was delivered whether it goes with the version that is
+// given up: see [TakeBackFirst].
+func (e *Engine) MarkFirst(first bool) error {
+	for _, name := range e.recordNames() {
+		r := &reconciler{Delivery: *e.Delivery, base: name, disk: e.Disk}
+		rec, err := loadRecord(r.recordPath())
+		if err != nil {
+			return err
+		}
+		if len(rec.Files) == 0 || rec.First == first {
+			continue
+		}
+		r.saved = rec.clone()
+		next := rec.clone()
+		next.First = first
+		if err := r.save(next); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (e *Engine) deliverAll(ctx context.Context, dir string) error {
-	s, ok := e.Kind.(stager)
-	if !ok {
-		return e.deliver(ctx, staged{e.Base, dir})
+// recordNames are those that the records of what is delivered go by.
+func (e *Engine) recordNames() []string {
+	switch s, ok := e.Kind.(stager); {
+	case e.Delivery == nil:
+		return nil
+	case ok:
+		return s.names()
 	}
-	for done := 0; ; done++ {
-		next, err := s.stage(ctx, dir, done)
-		if err != nil || next == nil {
-			return err
-		}
-		if err := e.deliver(ctx, *next); err != nil {
-			return err
-		}
-	}
-}
-
-func (e *Engine) deliver(ctx context.Context, what staged) error {
-	r := &reconciler{Delivery: *e.Delivery, base: what.name, disk: e.Disk, dir: what.dir}
-	return r.run(ctx)
+	return []string{e.Base}
 }
 
 // reconciler is one run of DeliverFiles.
@@ -77,6 +120,8 @@ type reconciler struct {
 	files    map[string]unix.Stat_t
 	old      record
 	saved    record // what the disk has
+	first    bool   // see record
+	adopted  []string
 }
 
 // run decides everything before it changes anything. Then it remembers what
@@ -103,6 +148,9 @@ func (r *reconciler) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Before the first file is put: what is not remembered would be taken for
+	// another's.
+	next.First = r.first
 	if err := r.save(next); err != nil {
 		return err
 	}
@@ -121,7 +169,7 @@ func (r *reconciler) run(ctx context.Context) error {
 // version among what it put and synced.
 func (r *reconciler) settled() bool {
 	for _, e := range r.old.Files {
-		if e == (entry{}) {
+		if e.pending() {
 			return false
 		}
 	}
@@ -148,7 +196,7 @@ func (r *reconciler) plan(ctx context.Context, top *folder) (next record, put []
 		before, ours := r.old.Files[name]
 		switch {
 		case there != nil && r.stands(before, src, *there):
-			next.Files[name] = entry{From: identity(src), As: identity(*there)}
+			next.Files[name] = entry{From: identity(src), As: identity(*there), Adopted: before.Adopted}
 			continue
 		case there != nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
 			return next, nil, fmt.Errorf("a folder stands where the file %s belongs", name)
@@ -156,14 +204,22 @@ func (r *reconciler) plan(ctx context.Context, top *folder) (next record, put []
 			if err := r.checkSame(top, name, src, *there); err != nil {
 				return next, nil, err
 			}
+			if before.Adopted = !r.ownElsewhere(*there); before.Adopted {
+				r.adopted = append(r.adopted, name)
+			}
+			if before.Adopted && attributesOf(*there) == r.wanted(src) {
+				next.Files[name] = entry{From: identity(src), As: identity(*there), Adopted: true}
+				continue
+			}
 		}
 		if err := r.planFolders(top, path.Dir(name), &next); err != nil {
 			return next, nil, err
 		}
-		next.Files[name] = entry{}
+		next.Files[name] = entry{Adopted: before.Adopted}
 		put = append(put, name)
 	}
 	slices.Sort(put)
+	slices.Sort(r.adopted)
 	return next, put, nil
 }
 
@@ -200,6 +256,27 @@ func (r *reconciler) checkSame(top *folder, name string, src, there unix.Stat_t)
 		}
 	}
 	return fmt.Errorf("%s is there and was not delivered for this base: move it away", path.Join(r.To, name))
+}
+
+// ownElsewhere says whether a file was delivered for another base, or by another
+// name of the same folder: then it is nobody else's.
+func (r *reconciler) ownElsewhere(there unix.Stat_t) bool {
+	files, _ := filepath.Glob(filepath.Join(r.StateDir, "delivered", "*.json"))
+	for _, file := range files {
+		if !recordForm.MatchString(filepath.Base(file)) {
+			continue
+		}
+		rec, err := loadRecord(file)
+		if err != nil {
+			continue // whoever uses it says so
+		}
+		for _, e := range rec.Files {
+			if !e.Adopted && !e.pending() && e.As.same(identity(there)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // attributes are whom a file belongs to, and who may do what with it.
@@ -266,7 +343,7 @@ func (r *reconciler) putInto(ctx context.Context, top *folder, next *record, dir
 		if err != nil {
 			return fmt.Errorf("putting %s: %w", full, err)
 		}
-		next.Files[full] = entry{From: identity(src), As: identity(st)}
+		next.Files[full] = entry{From: identity(src), As: identity(st), Adopted: next.Files[full].Adopted}
 	}
 	return f.sync(r.disk)
 }
@@ -283,8 +360,7 @@ func (r *reconciler) drop(top *folder, next *record) error {
 		if err != nil && !gone(err) {
 			return err
 		}
-		pending := e == entry{}
-		if there != nil && isRegular(*there) && (pending || e.As.same(identity(*there))) {
+		if there != nil && isRegular(*there) && !e.Adopted && (e.pending() || e.As.same(identity(*there))) {
 			if err := r.remove(top, name, 0); err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package modules_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,7 +28,7 @@ func TestRoomOfADeliveryIsWhatItsCopiesTakeAtTheirPeak(t *testing.T) {
 		files[fmt.Sprintf("%d/rules.yar", i)] = strings.Repeat("a", 100)
 	}
 	dir := tree(t, files)
-	if err := copies.DeliverFiles(context.Background(), dir); err != nil {
+	if err := deliverTo(copies, dir); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,9 +71,15 @@ func delivering(t *testing.T, to string) *modules.Engine {
 	return &modules.Engine{Base: "hashes", Delivery: &modules.Delivery{To: to, StateDir: t.TempDir()}}
 }
 
+// deliverTo delivers the version in dir.
+func deliverTo(e *modules.Engine, dir string) error {
+	_, err := e.DeliverFiles(context.Background(), modules.Delivered{Dir: dir})
+	return err
+}
+
 func deliver(t *testing.T, e *modules.Engine, dir string) {
 	t.Helper()
-	if err := e.DeliverFiles(context.Background(), dir); err != nil {
+	if err := deliverTo(e, dir); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -197,7 +204,7 @@ func TestDeliveryLeavesFilesOfOthers(t *testing.T) {
 func TestFileOfAnotherInThePlaceOfOneStopsTheDelivery(t *testing.T) {
 	to := tree(t, map[string]string{"sub/deep/b.db": "theirs"})
 	e := delivering(t, to)
-	err := e.DeliverFiles(context.Background(), tree(t, versionOne))
+	err := deliverTo(e, tree(t, versionOne))
 	if err == nil || !strings.Contains(err.Error(), "sub/deep/b.db is there and was not delivered") {
 		t.Fatalf("error %v", err)
 	}
@@ -208,6 +215,113 @@ func TestFileOfAnotherInThePlaceOfOneStopsTheDelivery(t *testing.T) {
 		deliver(t, e, tree(t, versionOne))
 		checkFolder(t, to, versionOne)
 	})
+}
+
+// TestWhatWasThereBeforeIsAdoptedAndNeverRemoved: a file of others, the same to
+// the byte, is theirs.
+func TestWhatWasThereBeforeIsAdoptedAndNeverRemoved(t *testing.T) {
+	for name, mode := range map[string]uint32{"as it shall be": 0, "with another mode": 0o640} {
+		t.Run(name, func(t *testing.T) {
+			to := tree(t, map[string]string{"a.db": "one"})
+			e := delivering(t, to)
+			e.Delivery.Mode = mode
+			for i, version := range []map[string]string{versionOne, versionOne, versionTwo} {
+				adopted, err := e.DeliverFiles(t.Context(), modules.Delivered{Dir: tree(t, version)})
+				if err != nil || len(adopted) > 0 != (i == 0) {
+					t.Fatalf("delivery %d: adopted %v, %v", i, adopted, err)
+				}
+				checkFolder(t, to, version)
+			}
+			got := takeBack(t, e)
+			if len(got) != 1 || got[0].Removed != 2 || len(got[0].Left) > 0 || !slices.Equal(got[0].Adopted, []string{"a.db"}) || got[0].Err != nil {
+				t.Errorf("%+v", got)
+			}
+			checkFolder(t, to, map[string]string{"a.db": "two!"})
+			checkForgotten(t, e)
+		})
+	}
+	t.Run("nor when a version does not have it any more", func(t *testing.T) {
+		to := tree(t, map[string]string{"gone/c.db": "c"})
+		e := delivering(t, to)
+		deliver(t, e, tree(t, versionOne))
+		deliver(t, e, tree(t, versionTwo))
+		takeBack(t, e)
+		checkFolder(t, to, map[string]string{"gone/c.db": "c"})
+	})
+	t.Run("nor after a kill at any step", func(t *testing.T) {
+		for stop := 1; ; stop++ {
+			to := tree(t, map[string]string{"a.db": "one"})
+			e := delivering(t, to)
+			e.Delivery.Mode = 0o640
+			e.Disk = endingAt(stop, false)
+			err := deliverTo(e, tree(t, versionOne))
+			e.Disk = nil
+			takeBack(t, e)
+			if !exists(filepath.Join(to, "a.db")) {
+				t.Fatalf("it is gone after a kill at step %d", stop)
+			}
+			if err == nil {
+				break
+			}
+		}
+	})
+}
+
+// TestNothingIsDeliveredThatCannotBeRemembered: what is not in the record would
+// be taken for a file of others, and never be removed.
+func TestNothingIsDeliveredThatCannotBeRemembered(t *testing.T) {
+	to := t.TempDir()
+	e := delivering(t, to)
+	record := filepath.Join(e.Delivery.StateDir, "delivered")
+	e.Disk = &durable.Disk{Step: func(op, path string) error {
+		if strings.HasPrefix(path, record) {
+			return fmt.Errorf("%s %s: no space left on device", op, path)
+		}
+		return nil
+	}}
+	if err := deliverTo(e, tree(t, versionOne)); err == nil || !strings.Contains(err.Error(), "remembering what is delivered") {
+		t.Errorf("error %v", err)
+	}
+	checkFolder(t, to, map[string]string{})
+}
+
+func TestAFirstVersionThatIsGivenUpLeavesTheFolderAsItWas(t *testing.T) {
+	theirs := map[string]string{"main.cvd": "theirs", "a.db": "one"}
+	takeBackFirst := func(e *modules.Engine, bases ...string) []modules.TakenBack {
+		return modules.TakeBackFirst(t.Context(), nil, e.Delivery.StateDir, byBase([]*modules.Engine{e}), bases)
+	}
+	first := func(e *modules.Engine) {
+		t.Helper()
+		if _, err := e.DeliverFiles(t.Context(), modules.Delivered{Dir: tree(t, versionOne), First: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := tree(t, theirs)
+	e := delivering(t, to)
+	first(e)
+	if got := takeBackFirst(e); len(got) > 0 {
+		t.Errorf("while the version is in use: %+v", got)
+	}
+	if got := takeBackFirst(e, "hashes"); len(got) != 1 || got[0].Removed != 2 || got[0].Err != nil {
+		t.Errorf("%+v", got)
+	}
+	checkFolder(t, to, theirs)
+	checkForgotten(t, e)
+
+	first(e)
+	if err := e.MarkFirst(false); err != nil {
+		t.Fatal(err)
+	}
+	if got := takeBackFirst(e, "hashes"); len(got) > 0 {
+		t.Errorf("one that has proved itself: %+v", got)
+	}
+	if err := e.MarkFirst(true); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, e, tree(t, versionOne))
+	if got := takeBackFirst(e, "hashes"); len(got) > 0 {
+		t.Errorf("delivered as one that has: %+v", got)
+	}
 }
 
 func TestDeliveryFollowsNoLinkInTheFolder(t *testing.T) {
@@ -223,7 +337,7 @@ func TestDeliveryFollowsNoLinkInTheFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := delivering(t, to)
-			if err := e.DeliverFiles(context.Background(), tree(t, versionOne)); err == nil {
+			if err := deliverTo(e, tree(t, versionOne)); err == nil {
 				t.Error("no error")
 			}
 			checkFolder(t, outside, map[string]string{"deep/b.db": "outside"})
@@ -262,7 +376,7 @@ func TestDeliveryThatEndsAnywhereIsTakenUpAgain(t *testing.T) {
 				}
 				return nil
 			}}
-			err := e.DeliverFiles(context.Background(), two)
+			err := deliverTo(e, two)
 			e.Disk = nil
 			if err == nil {
 				if stop < 10 {
@@ -285,7 +399,7 @@ func TestDeliveryThatEndsAnywhereIsTakenUpAgain(t *testing.T) {
 
 func TestDeliveryIntoAFolderThatIsNotThere(t *testing.T) {
 	e := delivering(t, filepath.Join(t.TempDir(), "none"))
-	err := e.DeliverFiles(context.Background(), tree(t, versionOne))
+	err := deliverTo(e, tree(t, versionOne))
 	if err == nil || !strings.Contains(err.Error(), "is the engine installed?") {
 		t.Errorf("error %v", err)
 	}

@@ -34,7 +34,8 @@ type Engine struct {
 	Signal        *Signal  // or a signal that does
 	HealthCommand []string // exits with 0 while the engine is well
 
-	Timeout     time.Duration // of each command; default 60 s
+	Timeout     time.Duration // of each command but try; default 60 s
+	TryTimeout  time.Duration // of try; default 15 min
 	HealthEvery time.Duration // default 10 s
 	WatchFor    time.Duration // in which it is checked without a gap; 0: not watched
 
@@ -48,7 +49,7 @@ func From(b settings.Base, stateDir string) *Engine {
 	e := &Engine{
 		Base:       b.Name,
 		TryCommand: b.Try, TookCommand: b.Took, HealthCommand: b.Health,
-		Timeout: time.Duration(b.Timeout), HealthEvery: time.Duration(b.HealthEvery), WatchFor: time.Duration(b.Watch),
+		Timeout: time.Duration(b.Timeout), TryTimeout: time.Duration(b.TryTimeout), HealthEvery: time.Duration(b.HealthEvery), WatchFor: time.Duration(b.Watch),
 	}
 	if d := b.Deliver; d != nil {
 		e.Delivery = &Delivery{To: d.To, Owner: d.Owner, Group: d.Group, Mode: uint32(d.Mode), StateDir: stateDir}
@@ -97,6 +98,26 @@ func (e *Engine) Take(ctx context.Context, v Version) error {
 	return e.run(ctx, "took", e.TookCommand, v)
 }
 
+// HasHealth says whether there is anything to know the engine's health by.
+func (e *Engine) HasHealth() bool {
+	_, static := e.Kind.(*YARA)
+	return len(e.HealthCommand) > 0 || e.Kind != nil && !static
+}
+
+// Reread has a running engine read its folder again, from which files were
+// removed. Its took command is not run: that is about a version, and there is none.
+func (e *Engine) Reread(ctx context.Context) error {
+	if e.Signal != nil {
+		if err := e.Signal.Send(); err != nil {
+			return fmt.Errorf("telling the engine of %s: %w", e.Base, err)
+		}
+	}
+	if r, ok := e.Kind.(interface{ Reread(context.Context) error }); ok {
+		return r.Reread(ctx)
+	}
+	return ctx.Err()
+}
+
 // Baseline says whether the engine is well before a switch, v being the
 // version then in use. An engine that fails twice in a row is not.
 func (e *Engine) Baseline(ctx context.Context, v Version) (healthy bool, err error) {
@@ -112,7 +133,8 @@ func (e *Engine) Baseline(ctx context.Context, v Version) (healthy bool, err err
 
 // Watch watches the engine after a switch to v, until WatchFor has passed, and
 // from the beginning after a gap: a machine that slept saw nothing. It returns
-// the error of the health command when that failed twice in a row. An
+// the error of the health command when that failed twice in a row: one that
+// [IsTimeout] says that the engine does not answer, and not why. An
 // engine that was not healthy before (see Baseline) cannot have got worse by
 // the switch: it is not watched.
 func (e *Engine) Watch(ctx context.Context, v Version, healthyBefore bool) error {

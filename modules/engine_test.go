@@ -66,7 +66,7 @@ func TestEngineWithNothingSetTakesEverything(t *testing.T) {
 		t.Errorf("baseline %v, %v", healthy, err)
 	}
 	ctx := context.Background()
-	if err := errors.Join(e.Try(ctx, version), e.Take(ctx, version), e.Watch(ctx, version, true), e.DeliverFiles(ctx, "/v/2")); err != nil {
+	if err := errors.Join(e.Try(ctx, version), e.Take(ctx, version), e.Watch(ctx, version, true), deliverTo(e, "/v/2")); err != nil {
 		t.Error(err)
 	}
 }
@@ -81,20 +81,55 @@ func TestVetoKeepsItsEvidence(t *testing.T) {
 	if veto.Exit != 3 || veto.Step != "try" || !strings.HasSuffix(veto.Output, "line 1999\nmalformed database\n") || len(veto.Output) != 4096 {
 		t.Errorf("veto %+v", veto)
 	}
-	if !strings.HasSuffix(err.Error(), "exit status 3: malformed database") {
+	if !strings.HasSuffix(err.Error(), "exit status 3: it wrote “malformed database”") {
 		t.Errorf("error %q", err)
+	}
+}
+
+func TestEvidenceIsBoundedAndSteersNoTerminal(t *testing.T) {
+	e := &modules.Engine{Base: "hashes", TryCommand: []string{script(t, `head -c 9000 /dev/zero | tr '\0' x; printf '\033[31mred\033]0;title\007 \342\200\256 \233 \342\200\234said\342\200\235 "so"\n'; exit 1`)}}
+	err := e.Try(context.Background(), version)
+	got := modules.Evidence(fmt.Errorf("its engine does not take it: %w", err))
+	if len(got) > 4096 || strings.ContainsAny(got, "\x1b\x07\u009b\u202e") || !strings.HasSuffix(got, "[31mred]0;title   “said” \"so\"\n") {
+		t.Errorf("%d bytes: …%q", len(got), got[max(0, len(got)-60):])
+	}
+	if text := err.Error(); len(text) > 600 || strings.Count(text, "“") != 1 || !strings.HasSuffix(text, "'said' 'so'”") {
+		t.Errorf("error %q", text)
+	}
+}
+
+// TestWhatIsNoVerdict: the version may be as good as any.
+func TestWhatIsNoVerdict(t *testing.T) {
+	for name, row := range map[string]struct {
+		lines string
+		veto  bool
+	}{
+		"an exit code":                      {"exit 1", true},
+		"a crash":                           {"kill -SEGV $$", true},
+		"killed, for want of memory say":    {"kill -KILL $$", false},
+		"stopped by the machine's end":      {"kill -TERM $$", false},
+		"timeout(1) in the command":         {"timeout 0.01 sleep 10", false},
+		"killed below a shell":              {"sh -c 'kill -KILL $$'; exit $?", false},
+		"a program that is not installed":   {"exec /nonexistent/program", false},
+		"it says so itself, by EX_TEMPFAIL": {"exit 75", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &modules.Engine{Base: "hashes", TryCommand: []string{script(t, row.lines)}}
+			if err := e.Try(context.Background(), version); err == nil || modules.IsVeto(err) != row.veto {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 
 func TestCommandOutOfTimeEndsWithItsChildren(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
 	e := &modules.Engine{
-		Base: "hashes", Timeout: 300 * time.Millisecond,
+		Base: "hashes", TryTimeout: 300 * time.Millisecond,
 		TryCommand: []string{script(t, `sleep 1000 & echo $! > `+pids+`; echo waiting; wait`)},
 	}
 	err := e.Try(context.Background(), version)
-	var veto *modules.CommandError
-	if !errors.As(err, &veto) || !strings.Contains(veto.Reason, "not done after 300ms") || veto.Output != "waiting\n" {
+	if modules.IsVeto(err) || !modules.IsTimeout(err) || !strings.Contains(err.Error(), "not done after 300ms") || modules.Evidence(err) != "waiting\n" {
 		t.Fatalf("error %v", err)
 	}
 	data, err := os.ReadFile(pids)

@@ -3,7 +3,6 @@ package modules
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -27,7 +26,7 @@ type process struct {
 }
 
 // run gives how the process ended: nil if it could not be started. An exit
-// code that is not 0, and the end of its time, are errors.
+// code that is not 0 is an error, and the end of its time a [TimeoutError].
 func (p process) run(ctx context.Context) (*os.ProcessState, error) {
 	limited, stop := context.WithTimeout(ctx, p.Timeout)
 	defer stop()
@@ -49,7 +48,7 @@ func (p process) run(ctx context.Context) (*os.ProcessState, error) {
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
 		return cmd.ProcessState, nil
 	case ctx.Err() == nil && limited.Err() != nil && cmd.ProcessState != nil:
-		err = fmt.Errorf("not done after %s", p.Timeout)
+		err = &TimeoutError{After: p.Timeout}
 	}
 	return cmd.ProcessState, err
 }

@@ -22,13 +22,24 @@ type record struct {
 	To      string           `json:"to"`
 	Files   map[string]entry `json:"files"`
 	Folders map[string]bool  `json:"folders,omitempty"` // those made for it
+
+	// First says that no version of the base has proved itself here: the folder
+	// is to be as it was before when the one delivered is given up.
+	First bool `json:"first,omitempty"`
 }
 
-// entry is a delivered file; the zero value is one that was about to be put.
+// entry is a delivered file.
 type entry struct {
 	From ident `json:"from"` // in the version
 	As   ident `json:"as"`   // in the engine's folder
+
+	// Adopted says that a file of others stood there before, the same to the
+	// byte: it is kept at the version, and never removed.
+	Adopted bool `json:"adopted,omitempty"`
 }
+
+// pending says that the file was about to be put.
+func (e entry) pending() bool { return e.As == ident{} }
 
 // ident tells a file from another that has come to its place.
 type ident struct {
@@ -49,7 +60,7 @@ func (i ident) same(j ident) bool {
 }
 
 func (r record) clone() record {
-	c := record{To: r.To, Files: maps.Clone(r.Files), Folders: maps.Clone(r.Folders)}
+	c := record{To: r.To, First: r.First, Files: maps.Clone(r.Files), Folders: maps.Clone(r.Folders)}
 	if c.Files == nil {
 		c.Files = map[string]entry{}
 	}
@@ -67,7 +78,7 @@ func (r *reconciler) recordPath() string {
 }
 
 func (r *reconciler) save(next record) error {
-	if reflect.DeepEqual(next.Files, r.saved.Files) && reflect.DeepEqual(next.Folders, r.saved.Folders) {
+	if next.First == r.saved.First && reflect.DeepEqual(next.Files, r.saved.Files) && reflect.DeepEqual(next.Folders, r.saved.Folders) {
 		return nil
 	}
 	next.To = r.To

@@ -23,6 +23,7 @@ type TakenBack struct {
 	Base, To string
 	Removed  int      // files
 	Left     []string // paths below To that were changed or replaced since: they stay
+	Adopted  []string // and those that were there before the first delivery
 	Err      error    // why it is not done; the next time goes on with it
 }
 
@@ -37,6 +38,34 @@ func TakeBack(ctx context.Context, disk *durable.Disk, stateDir string, engines 
 	for _, e := range engines {
 		t.want(e)
 	}
+	return t.all(ctx)
+}
+
+// TakeBackFirst does the same for bases of which no version is in use, though
+// engines name them: what was delivered of a first version, which did not prove
+// itself, goes, so that the folder is as it was before. Where the record does not
+// say so everything stays: that the state was lost takes nothing from an engine.
+func TakeBackFirst(ctx context.Context, disk *durable.Disk, stateDir string, engines map[string]*Engine, bases []string) []TakenBack {
+	t := &taker{disk: disk, stateDir: stateDir, wanted: map[string]bool{}, bases: map[string]bool{}, only: map[string]bool{}}
+	for _, e := range engines {
+		for _, name := range e.recordNames() {
+			r := &reconciler{Delivery: *e.Delivery, base: name}
+			rec, err := loadRecord(r.recordPath())
+			if slices.Contains(bases, e.Base) && err == nil && rec.First {
+				t.only[r.recordPath()] = true
+				continue
+			}
+			t.wanted[r.recordPath()] = true
+			t.bases[e.Base] = true
+		}
+	}
+	if len(t.only) == 0 {
+		return nil
+	}
+	return t.all(ctx)
+}
+
+func (t *taker) all(ctx context.Context) []TakenBack {
 	old, rest := t.sort()
 	if len(old)+len(rest) == 0 {
 		return nil
@@ -53,6 +82,7 @@ type taker struct {
 	stateDir string
 	wanted   map[string]bool // paths of records of what is delivered on
 	bases    map[string]bool // that are delivered on, or not yet taken back
+	only     map[string]bool // paths of records to take back; nil: all that are not wanted
 }
 
 // recordForm is the name of a record, see recordPath.
@@ -63,11 +93,7 @@ func (t *taker) want(e *Engine) {
 		return
 	}
 	t.bases[e.Base] = true
-	names := []string{e.Base}
-	if s, ok := e.Kind.(stager); ok {
-		names = s.names()
-	}
-	for _, name := range names {
+	for _, name := range e.recordNames() {
 		r := &reconciler{Delivery: *e.Delivery, base: name}
 		t.wanted[r.recordPath()] = true
 	}
@@ -83,12 +109,24 @@ func (t *taker) sort() (old, rest []string) {
 		switch base, _, staging := strings.Cut(e.Name(), "+"); {
 		case t.wanted[path]:
 		case recordForm.MatchString(e.Name()):
-			old = append(old, path)
-		case staging && !t.bases[base]:
+			if t.only == nil || t.only[path] {
+				old = append(old, path)
+			}
+		case staging && !t.bases[base] && t.concerns(base):
 			rest = append(rest, path)
 		}
 	}
 	return old, rest
+}
+
+// concerns says whether it is about the base.
+func (t *taker) concerns(base string) bool {
+	for path := range t.only {
+		if parts := recordForm.FindStringSubmatch(filepath.Base(path)); parts[1] == base {
+			return true
+		}
+	}
+	return t.only == nil
 }
 
 // forget removes what was made to be delivered of bases that are not any more.
@@ -190,8 +228,12 @@ func (t *taker) file(top *folder, r *reconciler, name string, e entry, spared ma
 	if err != nil || spared[at] {
 		return err
 	}
-	ours := isRegular(*there) && e != (entry{}) && e.As.same(identity(*there))
-	if isRegular(*there) && e == (entry{}) { // a killed run was about to put it
+	if e.Adopted {
+		out.Adopted = append(out.Adopted, name)
+		return nil
+	}
+	ours := isRegular(*there) && !e.pending() && e.As.same(identity(*there))
+	if isRegular(*there) && e.pending() { // a killed run was about to put it
 		if ours, err = t.ofVersion(top, r.base, name, *there); err != nil {
 			return err
 		}

@@ -224,7 +224,7 @@ func takeBackStops(t *testing.T, mode uint32, killed, stop int, happened bool) b
 	write(t, version, versionOne)
 	e.Delivery.Mode = mode
 	e.Disk = endingAt(killed, false)
-	if err := e.DeliverFiles(t.Context(), version); err != nil && killed == 0 {
+	if err := deliverTo(e, version); err != nil && killed == 0 {
 		t.Fatal(err)
 	}
 	hit := false

@@ -2,6 +2,7 @@ package modules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -29,7 +30,7 @@ type YARA struct {
 }
 
 func newYARA(b settings.Base, stateDir string) *YARA {
-	return &YARA{base: b.Name, stateDir: stateDir, settings: *b.YARA, timeout: time.Duration(b.Timeout), samples: samplesOf(b.Samples)}
+	return &YARA{base: b.Name, stateDir: stateDir, settings: *b.YARA, timeout: time.Duration(b.TryTimeout), samples: samplesOf(b.Samples)}
 }
 
 // externals are variables that rules in the field take for given.
@@ -94,11 +95,14 @@ func (y *YARA) program(ctx context.Context, step string, args []string, user *ac
 	out, errs := &firstBytes{}, &lastBytes{}
 	p := process{Args: args, Timeout: y.timeout, Out: out, Err: errs, User: user}
 	ended, err := p.run(ctx)
+	var late *TimeoutError
 	switch {
 	case err == nil:
 		return out.String(), nil
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
+	case errors.As(err, &late):
+		return "", &TimeoutError{Step: step, Program: args[0], After: late.After, Output: errs.String()}
 	case ended == nil || ended.ExitCode() < 0:
 		return "", fmt.Errorf("running %s (is YARA installed?): %w", args[0], err)
 	}

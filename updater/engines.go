@@ -28,6 +28,32 @@ func (u *Updater) askEngines(ctx context.Context, s *survey) {
 	}
 }
 
+// askAgain asks the engines that were not seen to accept their version in g:
+// they did not run then, or not in time. One that does now is announced.
+func (u *Updater) askAgain(ctx context.Context, g rollback.Generation, scheduled bool) {
+	for name, ref := range g.Bases {
+		e, ok := u.Engines[name]
+		o := u.EngineNote(name).Took
+		if !ok || o == nil || o.Dir != ref.Dir || ctx.Err() != nil {
+			continue
+		}
+		if now := u.Clock.Now(); scheduled && now.Before(o.Until) && !now.Before(o.At) {
+			continue
+		}
+		err := errUndelivered
+		if !u.undelivered[name] {
+			err = e.Take(ctx, u.version(name, ref, g))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && rollback.Brief(err.Error()) != o.Error { // else it was told
+			u.engineFailed(name, "took", err)
+		}
+		u.settleTook(name, ref, err)
+	}
+}
+
 // catchUp tells engines of the versions in g: those whose link has moved since,
 // and those that were not yet seen with what was delivered. Nothing is judged:
 // there is nothing to go back to. Events tell what fails.
@@ -44,7 +70,7 @@ func (u *Updater) catchUp(ctx context.Context, moved []string, g rollback.Genera
 			continue
 		}
 		v := u.version(name, ref, g)
-		if e.Behind(v) {
+		if e.Behind(v) && !u.unsettled(name, ref) {
 			if err := e.Take(ctx, v); !errors.Is(err, modules.ErrNotRunning) {
 				u.engineFailed(name, "took", err)
 			}

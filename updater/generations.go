@@ -84,6 +84,11 @@ func (u *Updater) GoBack(ctx context.Context, n int) (from, to int, err error) {
 
 // showBack brings engines in line with a rollback that is committed.
 func (u *Updater) showBack(ctx context.Context, left, back rollback.Generation) error {
+	for name := range left.Bases { // what another generation does not have, the operator gave up
+		if e, ok := u.Engines[name]; ok && back.Bases[name].Dir == "" {
+			u.engineFailed(name, "deliver", e.MarkFirst(true))
+		}
+	}
 	err := u.show(ctx, back)
 	for _, name := range back.Changed(left) {
 		err = errors.Join(err, u.take(ctx, name, back, left))

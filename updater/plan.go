@@ -36,6 +36,7 @@ type job struct {
 	held     string
 	engine   string        // how its engine will try it
 	healthy  bool          // its engine was, before the switch
+	baseline bool          // and that is known, so that a failure after it is the version's
 	delivery *modules.Room // what delivering it to its engine takes; nil: nothing
 	thrifty  bool          // see thrift.go
 }

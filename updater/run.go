@@ -27,6 +27,9 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	}
 	_, err := u.Start(ctx)
 	if err == nil {
+		err = u.askOpen(ctx, why)
+	}
+	if err == nil {
 		err = u.run(ctx, why, r, &res)
 	}
 	if err == nil && res.switchedModules() {
@@ -46,6 +49,15 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 	res.Notes = u.notes
 	r.done()
 	return res
+}
+
+// askOpen asks the engines again that were not seen to accept what is in use.
+func (u *Updater) askOpen(ctx context.Context, why string) error {
+	_, gen, err := u.load()
+	if err == nil {
+		u.askAgain(ctx, gen, why == OnSchedule)
+	}
+	return err
 }
 
 // switchedModules says whether modules were put on trial.
@@ -118,6 +130,10 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 				j.name, s.now.Bases[j.name].Version, j.manifest.Version, j.held, j.name))
 			continue
 		}
+		if why := u.deferred(j); why != "" {
+			u.note(fmt.Sprintf("%s stays at version %d: %s", j.name, s.now.Bases[j.name].Version, why))
+			continue
+		}
 		change := Change{Name: j.name, From: s.now.Bases[j.name].Version}
 		if u.Foreign {
 			change.From = 0
@@ -164,10 +180,17 @@ func (u *Updater) prepareOne(ctx context.Context, s *survey, j *job, r *reporter
 		if modules.IsVeto(err) {
 			return errors.Join(&refusedError{fmt.Errorf("its engine does not take it: %w", err)}, u.dropParts(j))
 		}
+		if modules.IsTimeout(err) && ctx.Err() == nil {
+			err = u.deferTry(j.name, j.ref(), "try", err)
+		}
 		return fmt.Errorf("its engine could not be asked: %w", err)
 	}
 	var err error
-	j.healthy, err = engine.Baseline(ctx, u.version(j.name, s.now.Bases[j.name], s.now))
+	used, had := s.now.Bases[j.name]
+	j.healthy, err = engine.Baseline(ctx, u.version(j.name, used, s.now))
+	// Without a health command, that it accepted a version before is all there is
+	// to say that a failure now is the version's.
+	j.baseline = j.healthy && (engine.HasHealth() || had && !u.unsettled(j.name, used))
 	return err
 }
 
@@ -182,6 +205,7 @@ func (u *Updater) baseFailed(s *survey, j *job, err error) {
 		code = event.BaseRefused
 	}
 	if refused != nil && j.err == nil && !u.Foreign { // its content; what its manifest says is seen again at no cost
+		u.keepEvidence(j.name, j.manifest.Version, err)
 		if next, e := u.withdraw(rollback.Withdrawn{Base: j.name, Version: j.manifest.Version, Keys: j.keys, Reason: err.Error()}); e == nil {
 			s.state = next
 		}
@@ -261,6 +285,14 @@ func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) erro
 	u.endTrial()
 	var text []string
 	for _, j := range ready {
+		if err := u.settleTry(j.name); err != nil {
+			return err
+		}
+		if e, ok := u.Engines[j.name]; ok { // its files stay from now on
+			if err := e.MarkFirst(false); err != nil {
+				u.engineFailed(j.name, "deliver", err)
+			}
+		}
 		text = append(text, fmt.Sprintf("%s to version %d", j.name, j.manifest.Version))
 	}
 	for _, name := range s.drop {
@@ -272,12 +304,18 @@ func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) erro
 }
 
 // revert returns to the good generation and withdraws what failed. What came
-// with it and did not fail is then switched to without another download.
+// with it and did not fail is then switched to without another download. What
+// its engine gave no answer to is not withdrawn, but tried again later.
 func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation, bad map[string]error) error {
 	var gone []rollback.Withdrawn
 	kept := maps.Clone(gen.Bases)
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
-		gone = append(gone, rollback.Withdrawn{Base: name, Version: gen.Bases[name].Version, At: u.Clock.Now().UTC(), Reason: bad[name].Error(), Keys: gen.Bases[name].Keys})
+		if modules.IsTimeout(bad[name]) {
+			bad[name] = u.deferTry(name, gen.Bases[name], "health", bad[name])
+		} else {
+			u.keepEvidence(name, gen.Bases[name].Version, bad[name])
+			gone = append(gone, rollback.Withdrawn{Base: name, Version: gen.Bases[name].Version, At: u.Clock.Now().UTC(), Reason: bad[name].Error(), Keys: gen.Bases[name].Keys})
+		}
 		if before, ok := s.now.Bases[name]; ok {
 			kept[name] = before
 		} else {
@@ -312,10 +350,10 @@ func (u *Updater) revert(ctx context.Context, s *survey, gen rollback.Generation
 	s.state = st
 	u.endTrial()
 	err = u.show(ctx, back)
-	for _, w := range gone {
-		u.take(ctx, w.Base, back, gen)
-		u.emit(event.BaseRolledBack, "base", w.Base, "from", fmt.Sprint(w.Version),
-			"to", fmt.Sprint(back.Bases[w.Base].Version), "error", w.Reason)
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		u.take(ctx, name, back, gen)
+		u.emit(event.BaseRolledBack, "base", name, "from", fmt.Sprint(gen.Bases[name].Version),
+			"to", fmt.Sprint(back.Bases[name].Version), "error", rollback.Brief(bad[name].Error()))
 	}
 	return errors.Join(err, u.prune(st))
 }

@@ -23,8 +23,8 @@ func (u *Updater) takeAndWatch(ctx context.Context, ready []*job, g, before roll
 		}
 		group.Go(func() error {
 			err := u.take(ctx, j.name, g, before)
-			if err != nil && !j.healthy {
-				err = nil // it was ill, or did not run, before: that is not the version's fault
+			if err != nil && !j.baseline {
+				err = nil // it was unhealthy, or did not run, before: that is not the version's fault
 			}
 			if err == nil {
 				err = engine.Watch(ctx, u.version(j.name, g.Bases[j.name], before), j.healthy)

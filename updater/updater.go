@@ -61,6 +61,8 @@ type Updater struct {
 	full    bool                // DiskFull was told since
 	damaged map[string]bool     // version folders found damaged, while they are repaired
 	failed  map[bases.Hash]bool // files that sources failed at in this run, see noteBroken
+
+	undelivered map[string]bool // bases whose files could not be put into their engine's folder
 }
 
 // keepParts is how long an unfinished download waits to be resumed.

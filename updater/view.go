@@ -28,8 +28,11 @@ func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
 		link := filepath.Join(u.Dir, "bases", name, currentLink)
 		errs = append(errs, u.point(link, ref.Dir))
 		if e, ok := u.Engines[name]; ok {
-			if err := e.DeliverFiles(ctx, u.versionDir(name, ref.Dir)); err != nil {
-				u.engineFailed(name, "deliver", err)
+			adopted, err := e.DeliverFiles(ctx, modules.Delivered{Dir: u.versionDir(name, ref.Dir), First: u.isFirst(name)})
+			u.engineFailed(name, "deliver", err)
+			u.noteUndelivered(name, err != nil)
+			if len(adopted) > 0 {
+				u.emit(event.DeliveryAdopted, "base", name, "folder", e.Delivery.To, "files", fewOf(adopted))
 			}
 		}
 	}
@@ -39,7 +42,30 @@ func (u *Updater) show(ctx context.Context, g rollback.Generation) error {
 			errs = append(errs, u.Disk.RemoveAll(link))
 		}
 	}
+	u.takeBackFirst(ctx, g)
 	return errors.Join(errs...)
+}
+
+// isFirst says whether no good generation has had a version of the base.
+func (u *Updater) isFirst(name string) bool {
+	st, err := u.store().Load()
+	if err != nil {
+		return false
+	}
+	good, err := u.store().Generation(st.Good)
+	_, had := good.Bases[name]
+	return err == nil && !had
+}
+
+// errUndelivered is why an engine was asked in vain.
+var errUndelivered = errors.New("its files could not be put into the engine's folder")
+
+// noteUndelivered notes whether a base's files are in its engine's folder.
+func (u *Updater) noteUndelivered(name string, failed bool) {
+	if u.undelivered == nil {
+		u.undelivered = map[string]bool{}
+	}
+	u.undelivered[name] = failed
 }
 
 // moved lists the bases whose link does not lead to their version in g: their
@@ -83,7 +109,8 @@ func (u *Updater) engineFailed(name, step string, err error) {
 	}
 }
 
-// take tells a base's engine of the version in g.
+// take tells a base's engine of the version in g. One that could not be told, or
+// does not accept it, is asked again by askAgain.
 func (u *Updater) take(ctx context.Context, name string, g, before rollback.Generation) error {
 	e, ok := u.Engines[name]
 	ref, has := g.Bases[name]
@@ -91,7 +118,14 @@ func (u *Updater) take(ctx context.Context, name string, g, before rollback.Gene
 		return nil
 	}
 	err := e.Take(ctx, u.version(name, ref, before))
-	u.engineFailed(name, "took", err)
+	if err == nil && u.undelivered[name] {
+		err = errUndelivered // what it has read is not this version
+	} else {
+		u.engineFailed(name, "took", err)
+	}
+	if ctx.Err() == nil {
+		u.settleTook(name, ref, err)
+	}
 	if !modules.IsVeto(err) {
 		// It does not run, or the settings are wrong: that is no judgement of
 		// the version, which it reads when it starts.
@@ -123,6 +157,7 @@ func (u *Updater) prune(st rollback.State) error {
 		u.pruneVersions(keepDirs),
 		u.pruneSlots(keepSlots),
 		u.pruneManifests(st, keepManifests),
+		u.pruneEngines(st),
 		u.clear(),
 	)
 }

@@ -16,7 +16,7 @@ import (
 
 func basesCommand(o *options) *cobra.Command {
 	return group("bases", "List, verify and roll back the installed bases",
-		basesListCommand(o), basesVerifyCommand(o), basesRepairCommand(o), basesRollbackCommand(o), basesReleaseCommand(o))
+		basesListCommand(o), basesShowCommand(o), basesDeliveredCommand(o), basesVerifyCommand(o), basesRepairCommand(o), basesRollbackCommand(o), basesReleaseCommand(o))
 }
 
 // ask sends one request and reads its answer into out.

@@ -89,6 +89,10 @@ type Held struct {
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
 	ByHand  bool      `json:"by_hand,omitempty"`
+
+	// Evidence is the end of what the engine's program wrote, at most 4 KiB. It
+	// is given with one base, and in a support file.
+	Evidence string `json:"evidence,omitempty"`
 }
 
 // Task is something the agent does at its times or when told to.
@@ -235,6 +239,23 @@ type VerifiedAll struct {
 // Bases answers the question for the installed bases.
 type Bases struct {
 	Bases []BaseStatus `json:"bases"`
+}
+
+// BaseDetail is all that is known of one base.
+type BaseDetail struct {
+	Name      string        `json:"name"`
+	Installed *BaseStatus   `json:"installed,omitempty"`
+	Held      []Held        `json:"held"` // with their evidence
+	Engines   []EngineError `json:"engines,omitempty"`
+	Delivered []Delivery    `json:"delivered,omitempty"`
+}
+
+// Delivery is what of a base is in an engine's own folder.
+type Delivery struct {
+	Base    string   `json:"base"`
+	Folder  string   `json:"folder"`
+	Files   int      `json:"files"`             // those that go when it is not delivered any more
+	Adopted []string `json:"adopted,omitempty"` // those that were there before, and stay
 }
 
 // Changes answers a rollback.

@@ -21,6 +21,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -135,7 +136,7 @@ func (c Client) exchange(ctx context.Context, command string, content io.Reader)
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case limited.Err() != nil:
-		err = fmt.Errorf("no answer within %s", limit)
+		err = fmt.Errorf("no answer within %s: %w", limit, os.ErrDeadlineExceeded)
 	}
 	return "", fmt.Errorf("asking clamd at %s for %s: %w", c.Socket, command, err)
 }

@@ -39,6 +39,8 @@ const (
 	SettingsNotMigrated      Code = "SettingsNotMigrated"
 	SettingsBack             Code = "SettingsBack"
 	EngineFailed             Code = "EngineFailed"
+	EngineAccepted           Code = "EngineAccepted"
+	DeliveryAdopted          Code = "DeliveryAdopted"
 	DeliveryTakenBack        Code = "DeliveryTakenBack"
 	DeliveryLeft             Code = "DeliveryLeft"
 	BaseUnknown              Code = "BaseUnknown"
@@ -128,6 +130,8 @@ var Table = []Kind{
 	{SettingsNotMigrated, Error, "settings in {file} could not be migrated from version {from} to {to}, {instead}: {error}; the file is untouched{kept}", "go back with freshet rollback, or write the file anew for this version (docs/settings.md); tell the publisher of Freshet"},
 	{SettingsBack, Info, "the trial of {modules} is broken off: {settings}", ""},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
+	{EngineAccepted, Info, "engine of base {base} uses version {version} now", ""},
+	{DeliveryAdopted, Warning, "base {base}: files of others in {folder} are the same to the byte, and follow its versions now: {files}", "they stay when the base is no longer delivered; move them away beforehand if they shall go with it"},
 	{DeliveryTakenBack, Info, "base {base} is no longer delivered: {files} files removed from {folder}", ""},
 	{DeliveryLeft, Warning, "base {base} is no longer delivered, and some of it stays in {folder}: {error}", "look at it, and remove what the engine shall not use any more"},
 	{BaseUnknown, Warning, "{error}", "freshet settings show lists what is wanted"},

@@ -17,6 +17,8 @@ const (
 	defaultRandomDelay = 5 * time.Minute
 	defaultWatch       = time.Minute
 	maxConnectTimeout  = 120 * time.Second
+	defaultTryTimeout  = 15 * time.Minute // clamscan takes a minute of CPU for 8 million signatures, and hosts are busy
+	maxTryTimeout      = 6 * time.Hour
 	minEventBytes      = 64 << 10
 	maxEventBytes      = 1 << 30
 	maxSupport         = 1 << 10
@@ -109,7 +111,7 @@ func (d *decoder) who(n *yaml.Node, what string, s Source) {
 func (d *decoder) base(n *yaml.Node, what string) Base {
 	b := DefaultBase("")
 	at := func(key string) string { return what + "." + key }
-	watch, timeout := Duration(-1), Duration(0)
+	watch, timeout, tryTimeout := Duration(-1), Duration(0), Duration(0)
 	var later engineNodes
 	d.mapping(n, what, fields{
 		"name":                d.str(&b.Name, at("name"), baseName),
@@ -125,6 +127,7 @@ func (d *decoder) base(n *yaml.Node, what string) Base {
 		"health_every":        d.duration(&b.HealthEvery, at("health_every"), time.Second, time.Hour),
 		"watch":               d.duration(&watch, at("watch"), 0, day),
 		"timeout":             d.duration(&timeout, at("timeout"), time.Second, time.Hour),
+		"try_timeout":         d.duration(&tryTimeout, at("try_timeout"), time.Second, maxTryTimeout),
 		"out_of_date":         d.duration(&b.OutOfDate, at("out_of_date"), time.Minute, 36500*day),
 		"totally_out_of_date": d.duration(&b.TotallyOutOfDate, at("totally_out_of_date"), time.Minute, 36500*day),
 	})
@@ -136,7 +139,10 @@ func (d *decoder) base(n *yaml.Node, what string) Base {
 	}
 	d.engine(n, &b, what, later)
 	if timeout > 0 {
-		b.Timeout = timeout
+		b.Timeout, b.TryTimeout = timeout, timeout // as whoever set it alone means it
+	}
+	if tryTimeout > 0 {
+		b.TryTimeout = tryTimeout
 	}
 	switch {
 	case !b.watched() && watch > 0:

@@ -67,7 +67,8 @@ type Base struct {
 	Health      []string `yaml:"health,omitempty,flow" json:"health,omitempty"`
 	HealthEvery Duration `yaml:"health_every" json:"health_every"`
 	Watch       Duration `yaml:"watch" json:"watch"`     // how long health is watched after the switch; 0 without health
-	Timeout     Duration `yaml:"timeout" json:"timeout"` // of each command
+	Timeout     Duration `yaml:"timeout" json:"timeout"` // of each command but try
+	TryTimeout  Duration `yaml:"try_timeout" json:"try_timeout"`
 
 	// Ages at which the base is stale; both 0: as its publisher signed.
 	OutOfDate        Duration `yaml:"out_of_date,omitempty" json:"out_of_date,omitempty"`
@@ -146,7 +147,7 @@ func (s *Settings) Base(name string) (Base, bool) {
 
 // DefaultBase is a base of which the name alone is set.
 func DefaultBase(name string) Base {
-	return Base{Name: name, HealthEvery: Duration(10 * time.Second), Timeout: Duration(time.Minute)}
+	return Base{Name: name, HealthEvery: Duration(10 * time.Second), Timeout: Duration(time.Minute), TryTimeout: Duration(defaultTryTimeout)}
 }
 
 // Redacted is a copy without passwords, for people and logs.
