@@ -24,10 +24,13 @@ func (a *Agent) getVersion(w http.ResponseWriter, _ *http.Request) error {
 	return api.Answer(w, api.Version{Version: a.Version, Go: runtime.Version(), API: "v1"})
 }
 
-func (a *Agent) getStatus(w http.ResponseWriter, _ *http.Request) error {
+func (a *Agent) getStatus(w http.ResponseWriter, req *http.Request) error {
 	st, err := a.status()
 	if err != nil {
 		return err
+	}
+	if st.Refused != "" && !a.mayChange(req) {
+		st.Refused = notForAll
 	}
 	return api.Answer(w, st)
 }
@@ -56,7 +59,7 @@ func (a *Agent) getBase(w http.ResponseWriter, req *http.Request) error {
 	}
 	for _, h := range st.Held {
 		if h.Base == d.Name && h.Module == "" {
-			h.Evidence = u.Evidence(h.Base, h.Version)
+			h.Evidence = a.evidence(req, u, h)
 			d.Held = append(d.Held, h)
 		}
 	}
@@ -204,6 +207,11 @@ func (a *Agent) getEvents(w http.ResponseWriter, req *http.Request) error {
 	if events == nil {
 		events = []event.Event{}
 	}
+	if !a.mayChange(req) {
+		for i := range events {
+			events[i] = publicEvent(events[i])
+		}
+	}
 	return api.Answer(w, api.Events{Events: events})
 }
 
@@ -216,7 +224,13 @@ func (a *Agent) followEvents(w http.ResponseWriter, req *http.Request, since tim
 		return err
 	}
 	s := api.NewStream(w)
-	return a.follow(req.Context(), after, since, func(e event.Event) error { return s.Send(e) })
+	all := a.mayChange(req)
+	return a.follow(req.Context(), after, since, func(e event.Event) error {
+		if !all {
+			e = publicEvent(e)
+		}
+		return s.Send(e)
+	})
 }
 
 func (a *Agent) getPlan(w http.ResponseWriter, req *http.Request) error {
@@ -326,13 +340,16 @@ func (a *Agent) getProgress(w http.ResponseWriter, req *http.Request) error {
 	return err
 }
 
-func (a *Agent) getSettings(w http.ResponseWriter, _ *http.Request) error {
+func (a *Agent) getSettings(w http.ResponseWriter, req *http.Request) error {
 	a.mu.Lock()
 	s, refused := a.force.settings, a.refused
 	a.mu.Unlock()
-	text, err := yaml.Marshal(s.Redacted())
+	text, err := yaml.Marshal(a.shown(req, s))
 	if err != nil {
 		return err
+	}
+	if refused != "" && !a.mayChange(req) {
+		refused = notForAll
 	}
 	return api.Answer(w, api.Settings{File: a.Settings, YAML: string(text), Refused: refused})
 }

@@ -59,8 +59,8 @@ func Routes() []Route {
 		{post, "/v1/firewall/snapshot", true, "put the rules in force aside, under a name", (*Agent).postFirewallSnapshot},
 		{post, "/v1/firewall/restore", true, "set right what others changed; with a name, go back to that snapshot", (*Agent).postFirewallRestore},
 		{post, "/v1/firewall/off", true, "take Freshet's rules away until they are applied again", (*Agent).postFirewallOff},
-		{get, "/v1/support", false, "all of this and more in one answer, without secrets, for whoever helps", (*Agent).getSupport},
-		{get, "/v1/settings", false, "the settings in force, without secrets", (*Agent).getSettings},
+		{get, "/v1/support", false, "all of this and more in one answer, without passwords, for whoever helps; commands as they are only for those who may change", (*Agent).getSupport},
+		{get, "/v1/settings", false, "the settings in force, without passwords; commands and firewall rules only for those who may change", (*Agent).getSettings},
 	}
 }
 
@@ -85,12 +85,16 @@ func (a *Agent) Handler() http.Handler {
 }
 
 func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
-	if r.Changes {
-		caller, known := api.CallerOf(req.Context())
-		if !known || !a.gate().MayChange(caller) {
+	if !a.mayChange(req) {
+		if r.Changes {
+			caller, _ := api.CallerOf(req.Context())
 			api.Fail(w, &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("%s is not allowed to user %d: it is for %s", r.deed(), caller.UID, a.whoMay())})
 			return
 		}
+		a.mu.Lock()
+		secrets := a.force.settings.Secrets(true)
+		a.mu.Unlock()
+		w = &redacting{w, secrets}
 	}
 	// A body must come at once; the answer may take its time. Without a body the
 	// server reads on for the end of the connection: a deadline would be one.

@@ -4,19 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/event"
-	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/rollback"
 	"github.com/freshet/freshet/updater"
@@ -25,12 +21,12 @@ import (
 // supportEvents is how many events a helper gets.
 const supportEvents = 200
 
-func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
+func (a *Agent) getSupport(w http.ResponseWriter, req *http.Request) error {
 	a.mu.Lock()
 	f := a.force
 	u := a.updater(f)
 	s := api.Support{
-		Format: 1, Made: a.Clock.Now().UTC().Truncate(time.Second), System: system(), Settings: f.settings.Redacted(),
+		Format: 1, Made: a.Clock.Now().UTC().Truncate(time.Second), System: system(), Settings: a.shown(req, f.settings),
 		Version: api.Version{Version: a.Version, Go: runtime.Version(), API: "v1"}, Events: []event.Event{},
 	}
 	for _, d := range a.records.definitions() {
@@ -46,7 +42,10 @@ func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
 	st, err := a.status()
 	if miss("status", err); err == nil {
 		for i, h := range st.Held {
-			st.Held[i].Evidence = u.Evidence(h.Base, h.Version)
+			st.Held[i].Evidence = a.evidence(req, u, h)
+		}
+		if st.Refused != "" && !a.mayChange(req) {
+			st.Refused = notForAll
 		}
 		s.Status = &st
 	}
@@ -54,6 +53,11 @@ func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
 	miss("events", err)
 	if events != nil {
 		s.Events = events[max(0, len(events)-supportEvents):]
+		for i := range s.Events {
+			if !a.mayChange(req) {
+				s.Events[i] = publicEvent(s.Events[i])
+			}
+		}
 	}
 	store := rollback.Store{Dir: a.Dir}
 	state, err := store.Load()
@@ -69,7 +73,7 @@ func (a *Agent) getSupport(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return api.Answer(w, json.RawMessage(redact(text, secrets(f.settings))))
+	return api.Answer(w, json.RawMessage(redact(text, f.settings.Secrets(false))))
 }
 
 func system() api.System {
@@ -110,49 +114,4 @@ func diskOf(dir string) (api.SupportDisk, error) {
 	size := uint64(st.Bsize)
 	d.Bytes, d.FreeBytes, d.Inodes, d.FreeInodes = st.Blocks*size, st.Bavail*size, st.Files, st.Ffree
 	return d, nil
-}
-
-// secrets are the passwords that the settings hold, as they may be written.
-func secrets(s *settings.Settings) []string {
-	var all []string
-	for _, src := range s.Sources {
-		u, err := url.Parse(src.URL)
-		if err != nil || u.User == nil {
-			continue
-		}
-		all = append(all, u.User.String())
-		if password, ok := u.User.Password(); ok && password != "" {
-			all = append(all, password, url.QueryEscape(password), url.PathEscape(password))
-		}
-	}
-	return all
-}
-
-// plain is v as JSON with &, < and > as they are.
-func plain(v any) (string, error) {
-	var text strings.Builder
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return strings.TrimSpace(text.String()), err
-}
-
-var (
-	credentials = regexp.MustCompile(`(://)[^/\s"]*@`)
-	queries     = regexp.MustCompile(`(https?://[^\s"?\\]*\?)[^\s"\\]+`)
-)
-
-// redact takes credentials and queries out of URLs in JSON, whoever wrote them
-// there, and the secrets wherever they stand.
-func redact(text string, secrets []string) string {
-	text = credentials.ReplaceAllString(text, "${1}***@")
-	text = queries.ReplaceAllString(text, "${1}***")
-	for _, s := range secrets {
-		quoted, err := plain(s)
-		if err != nil || len(s) < 4 { // shorter ones would tear up words, and stand in URLs alone
-			continue
-		}
-		text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], "***")
-	}
-	return text
 }

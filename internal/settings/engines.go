@@ -17,26 +17,26 @@ const (
 
 // ClamAV says where a clamd is. The defaults are those of Debian's packages.
 type ClamAV struct {
-	Socket  string   `yaml:"socket" json:"socket"`        // absolute path of clamd's LocalSocket
-	Config  string   `yaml:"config" json:"config"`        // absolute path of clamd.conf, read for ConcurrentDatabaseReload alone
-	Restart []string `yaml:"restart,flow" json:"restart"` // command that starts clamd anew when RELOAD cannot mend it
-	Scanner string   `yaml:"clamscan" json:"clamscan"`    // absolute path
-	User    string   `yaml:"user,omitempty" json:"user"`  // whom clamscan runs as if the agent is root
+	Socket  string   `yaml:"socket" json:"socket" public:"yes"`            // absolute path of clamd's LocalSocket
+	Config  string   `yaml:"config" json:"config" public:"yes"`            // absolute path of clamd.conf, read for ConcurrentDatabaseReload alone
+	Restart []string `yaml:"restart,flow" json:"restart" public:"program"` // command that starts clamd anew when RELOAD cannot mend it
+	Scanner string   `yaml:"clamscan" json:"clamscan" public:"yes"`        // absolute path
+	User    string   `yaml:"user,omitempty" json:"user" public:"yes"`      // whom clamscan runs as if the agent is root
 }
 
 // YARA says how rules are compiled and handed on.
 type YARA struct {
-	Compiler string `yaml:"yarac" json:"yarac"`         // absolute path
-	Scanner  string `yaml:"yara" json:"yara"`           // absolute path
-	User     string `yaml:"user,omitempty" json:"user"` // whom both run as if the agent is root
-	Compiled bool   `yaml:"compiled" json:"compiled"`   // deliver one compiled file in place of the sources
+	Compiler string `yaml:"yarac" json:"yarac" public:"yes"`         // absolute path
+	Scanner  string `yaml:"yara" json:"yara" public:"yes"`           // absolute path
+	User     string `yaml:"user,omitempty" json:"user" public:"yes"` // whom both run as if the agent is root
+	Compiled bool   `yaml:"compiled" json:"compiled"`                // deliver one compiled file in place of the sources
 }
 
 // Samples are what an engine must detect with a version, and what it must not.
 type Samples struct {
-	Detect []string `yaml:"detect,omitempty,flow" json:"detect,omitempty"` // absolute paths of files
-	Pass   []string `yaml:"pass,omitempty,flow" json:"pass,omitempty"`     // besides some programs of the host itself
-	EICAR  bool     `yaml:"eicar" json:"eicar"`                            // the EICAR test file must be detected
+	Detect []string `yaml:"detect,omitempty,flow" json:"detect,omitempty" public:"yes"` // absolute paths of files
+	Pass   []string `yaml:"pass,omitempty,flow" json:"pass,omitempty" public:"yes"`     // besides some programs of the host itself
+	EICAR  bool     `yaml:"eicar" json:"eicar"`                                         // the EICAR test file must be detected
 }
 
 const clamdTimeout = 5 * time.Minute // a full set of signatures takes a slow machine minutes to load

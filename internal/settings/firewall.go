@@ -14,8 +14,8 @@ import (
 // Firewall is what the host's rules are to do, and how they are looked after.
 type Firewall struct {
 	Enabled    bool     `yaml:"enabled" json:"enabled"`
-	Apply      string   `yaml:"apply" json:"apply"` // one of Applying
-	Drift      string   `yaml:"drift" json:"drift"` // one of Drifts
+	Apply      string   `yaml:"apply" json:"apply" public:"yes"` // one of Applying
+	Drift      string   `yaml:"drift" json:"drift" public:"yes"` // one of Drifts
 	CheckEvery Duration `yaml:"check_every" json:"check_every"`
 
 	firewall.Policy `yaml:",inline"`

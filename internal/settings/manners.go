@@ -50,9 +50,9 @@ type Disk struct {
 
 // Metrics says where Prometheus finds the agent's metrics.
 type Metrics struct {
-	Listen string `yaml:"listen,omitempty" json:"listen,omitempty"` // host:port of an HTTP listener; "": none
-	Remote bool   `yaml:"remote,omitempty" json:"remote,omitempty"` // Listen may be reached from other machines
-	File   string `yaml:"file,omitempty" json:"file,omitempty"`     // absolute path that ends in .prom; "": none
+	Listen string `yaml:"listen,omitempty" json:"listen,omitempty" public:"yes"` // host:port of an HTTP listener; "": none
+	Remote bool   `yaml:"remote,omitempty" json:"remote,omitempty"`              // Listen may be reached from other machines
+	File   string `yaml:"file,omitempty" json:"file,omitempty" public:"yes"`     // absolute path that ends in .prom; "": none
 }
 
 func (d *decoder) rate(to *Rate, what string) func(*yaml.Node) {

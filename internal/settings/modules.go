@@ -17,14 +17,14 @@ const (
 // Modules is what to do about new releases of modules. A module named in it is
 // wanted though it is not installed.
 type Modules struct {
-	Mode    string            `yaml:"mode" json:"mode"`
-	Notices string            `yaml:"notices" json:"notices"` // "on" or "off": events tell of available releases
+	Mode    string            `yaml:"mode" json:"mode" public:"yes"`
+	Notices string            `yaml:"notices" json:"notices" public:"yes"` // "on" or "off": events tell of available releases
 	Each    map[string]Module `yaml:",inline" json:"each,omitempty"`
 }
 
 // Module is what to do about one module.
 type Module struct {
-	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"` // "": as Modules says
+	Mode string `yaml:"mode,omitempty" json:"mode,omitempty" public:"yes"` // "": as Modules says
 }
 
 func modes() []string { return []string{ModulesDisabled, ModulesDownloadOnly, ModulesInstall} }

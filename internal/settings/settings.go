@@ -5,7 +5,6 @@ package settings
 import (
 	"net/url"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -14,7 +13,7 @@ import (
 type Settings struct {
 	Version int      `yaml:"version" json:"version"`
 	Sources []Source `yaml:"sources,omitempty" json:"sources"` // asked in this order; none: no updates
-	Root    string   `yaml:"root" json:"root"`                 // absolute path of the pinned root of trust
+	Root    string   `yaml:"root" json:"root" public:"yes"`    // absolute path of the pinned root of trust
 	Bases   []Base   `yaml:"bases,omitempty" json:"bases"`     // none: every base that the repository offers
 	Update  Update   `yaml:"update" json:"update"`
 	Import  *Import  `yaml:"import,omitempty" json:"import,omitempty"` // nil: bundles are imported by hand alone
@@ -22,8 +21,8 @@ type Settings struct {
 	Events  Events   `yaml:"events" json:"events"`
 	Modules Modules  `yaml:"modules" json:"modules"`
 	Disk    Disk     `yaml:"disk" json:"disk"`
-	Metrics *Metrics `yaml:"metrics,omitempty" json:"metrics,omitempty"` // nil: none
-	Support string   `yaml:"support,omitempty" json:"support,omitempty"` // shown to operators
+	Metrics *Metrics `yaml:"metrics,omitempty" json:"metrics,omitempty"`              // nil: none
+	Support string   `yaml:"support,omitempty" json:"support,omitempty" public:"yes"` // shown to operators
 
 	// Firewall is nil where the host's rules are not touched.
 	Firewall *Firewall `yaml:"firewall,omitempty" json:"firewall,omitempty"`
@@ -31,11 +30,11 @@ type Settings struct {
 
 // Source is a place to get the repository from.
 type Source struct {
-	URL              string `yaml:"url" json:"url"`                                                 // http(s) URL, file URL or absolute path
-	Proxy            string `yaml:"proxy,omitempty" json:"proxy,omitempty"`                         // "system", "none" or a URL; "" for a folder
-	ProxyCredentials string `yaml:"proxy_credentials,omitempty" json:"proxy_credentials,omitempty"` // absolute path, or ""
+	URL              string `yaml:"url" json:"url" public:"url"`                                                 // http(s) URL, file URL or absolute path
+	Proxy            string `yaml:"proxy,omitempty" json:"proxy,omitempty" public:"url"`                         // "system", "none" or a URL; "" for a folder
+	ProxyCredentials string `yaml:"proxy_credentials,omitempty" json:"proxy_credentials,omitempty" public:"yes"` // absolute path, or ""
 
-	CA          string `yaml:"ca,omitempty" json:"ca,omitempty"`                   // absolute path of authorities in PEM; "": the system's
+	CA          string `yaml:"ca,omitempty" json:"ca,omitempty" public:"yes"`      // absolute path of authorities in PEM; "": the system's
 	Token       string `yaml:"token,omitempty" json:"token,omitempty"`             // absolute path of a file with a bearer token, or ""
 	Credentials string `yaml:"credentials,omitempty" json:"credentials,omitempty"` // of one with user:password, or ""
 	PlainHTTP   bool   `yaml:"plain_http,omitempty" json:"plain_http,omitempty"`   // they may go out unencrypted
@@ -55,16 +54,16 @@ func (s Source) Folder() (string, bool) {
 
 // Base is what to do with one base.
 type Base struct {
-	Name        string   `yaml:"name" json:"name"`
-	Engine      string   `yaml:"engine,omitempty" json:"engine,omitempty"`   // one of Engines, or "": what the commands below say
-	Deliver     *Deliver `yaml:"deliver,omitempty" json:"deliver,omitempty"` // nil: engines read bases/NAME/current
-	ClamAV      *ClamAV  `yaml:"clamav,omitempty" json:"clamav,omitempty"`   // set with engine clamav, and only then
-	YARA        *YARA    `yaml:"yara,omitempty" json:"yara,omitempty"`       // set with engine yara, and only then
-	Samples     *Samples `yaml:"samples,omitempty" json:"samples,omitempty"` // set with an engine, and only then
-	Try         []string `yaml:"try,omitempty,flow" json:"try,omitempty"`    // command that may veto a version before the switch
-	Took        []string `yaml:"took,omitempty,flow" json:"took,omitempty"`  // command that tells the engine after the switch
-	Signal      *Signal  `yaml:"signal,omitempty" json:"signal,omitempty"`   // or a signal that does
-	Health      []string `yaml:"health,omitempty,flow" json:"health,omitempty"`
+	Name        string   `yaml:"name" json:"name" public:"yes"`
+	Engine      string   `yaml:"engine,omitempty" json:"engine,omitempty" public:"yes"`      // one of Engines, or "": what the commands below say
+	Deliver     *Deliver `yaml:"deliver,omitempty" json:"deliver,omitempty"`                 // nil: engines read bases/NAME/current
+	ClamAV      *ClamAV  `yaml:"clamav,omitempty" json:"clamav,omitempty"`                   // set with engine clamav, and only then
+	YARA        *YARA    `yaml:"yara,omitempty" json:"yara,omitempty"`                       // set with engine yara, and only then
+	Samples     *Samples `yaml:"samples,omitempty" json:"samples,omitempty"`                 // set with an engine, and only then
+	Try         []string `yaml:"try,omitempty,flow" json:"try,omitempty" public:"program"`   // command that may veto a version before the switch
+	Took        []string `yaml:"took,omitempty,flow" json:"took,omitempty" public:"program"` // command that tells the engine after the switch
+	Signal      *Signal  `yaml:"signal,omitempty" json:"signal,omitempty"`                   // or a signal that does
+	Health      []string `yaml:"health,omitempty,flow" json:"health,omitempty" public:"program"`
 	HealthEvery Duration `yaml:"health_every" json:"health_every"`
 	Watch       Duration `yaml:"watch" json:"watch"`     // how long health is watched after the switch; 0 without health
 	Timeout     Duration `yaml:"timeout" json:"timeout"` // of each command but try
@@ -77,16 +76,16 @@ type Base struct {
 
 // Deliver has the files of a base put into an engine's own folder.
 type Deliver struct {
-	To    string `yaml:"to" json:"to"`                           // absolute path
-	Owner string `yaml:"owner,omitempty" json:"owner,omitempty"` // name or number; "": as they are
-	Group string `yaml:"group,omitempty" json:"group,omitempty"`
+	To    string `yaml:"to" json:"to" public:"yes"`                           // absolute path
+	Owner string `yaml:"owner,omitempty" json:"owner,omitempty" public:"yes"` // name or number; "": as they are
+	Group string `yaml:"group,omitempty" json:"group,omitempty" public:"yes"`
 	Mode  Mode   `yaml:"mode" json:"mode"`
 }
 
 // Signal names a process by its pidfile, and the signal that makes it reload.
 type Signal struct {
-	Pidfile string `yaml:"pidfile" json:"pidfile"` // absolute path
-	Signal  string `yaml:"signal" json:"signal"`   // one of Signals
+	Pidfile string `yaml:"pidfile" json:"pidfile" public:"yes"` // absolute path
+	Signal  string `yaml:"signal" json:"signal" public:"yes"`   // one of Signals
 }
 
 // Update is when and how to look for updates.
@@ -99,13 +98,13 @@ type Update struct {
 
 // Import says where bundles are looked for.
 type Import struct {
-	Watch string `yaml:"watch" json:"watch"` // absolute path of the folder that sticks appear in
+	Watch string `yaml:"watch" json:"watch" public:"yes"` // absolute path of the folder that sticks appear in
 }
 
 // Log is where the log goes.
 type Log struct {
-	To    string `yaml:"to" json:"to"`       // "journal", "stderr" or an absolute path
-	Level string `yaml:"level" json:"level"` // one of Levels
+	To    string `yaml:"to" json:"to" public:"yes"`       // "journal", "stderr" or an absolute path
+	Level string `yaml:"level" json:"level" public:"yes"` // one of Levels
 }
 
 // Events bounds the log of events.
@@ -148,18 +147,4 @@ func (s *Settings) Base(name string) (Base, bool) {
 // DefaultBase is a base of which the name alone is set.
 func DefaultBase(name string) Base {
 	return Base{Name: name, HealthEvery: Duration(10 * time.Second), Timeout: Duration(time.Minute), TryTimeout: Duration(defaultTryTimeout)}
-}
-
-// Redacted is a copy without passwords, for people and logs.
-func (s *Settings) Redacted() *Settings {
-	c := *s
-	c.Sources = make([]Source, len(s.Sources))
-	for i, src := range s.Sources {
-		c.Sources[i] = src
-		if u, err := url.Parse(src.URL); err == nil && u.User != nil {
-			u.User = url.User("***")
-			c.Sources[i].URL = strings.Replace(u.String(), "%2A%2A%2A", "***", 1)
-		}
-	}
-	return &c
 }
