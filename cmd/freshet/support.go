@@ -23,8 +23,9 @@ func supportCommand(o *options) *cobra.Command {
 		Long: `Support writes one JSON file with what it takes to help: version, status, the
 last 200 events, tasks, settings, generations, state, versions of the metadata
 and disk space. Credentials in URLs are left out, and no file that the settings
-name is read but the root of trust. Commands in the settings are in it as they
-are: read the file before you give it away.`,
+name is read but the root of trust. Asked by those who may change things, it
+has commands in the settings and what engines' programs wrote as they are: read
+the file before you give it away.`,
 		Example: "  freshet support\n  freshet support --out /tmp/freshet.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
