@@ -56,6 +56,7 @@ func (a *Agent) begun(ctx context.Context) error {
 	}
 	a.service = true
 	a.emit(event.AgentStarted, map[string]string{"version": a.Version})
+	a.settleTrial()
 	if a.refused != "" {
 		a.tellRefused()
 	}
@@ -121,6 +122,9 @@ func (a *Agent) pass(w *watcher, m *metricsFile) time.Duration {
 	if a.Beat != nil && a.BeatEvery > 0 {
 		sleep = min(sleep, a.BeatEvery)
 	}
+	a.mu.Lock()
+	a.settleTrial() // it may have ended before what was tried took over
+	a.mu.Unlock()
 	if d, ok := a.startDue(); ok {
 		sleep = min(sleep, a.Clock.Timer(d))
 	}

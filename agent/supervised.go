@@ -117,6 +117,7 @@ func selfTest() error {
 // nobody else tells this agent of.
 func (a *Agent) keepEvent(e event.Event) {
 	signal(a.wall.again)
+	a.nudge()
 	a.eventsMu.Lock()
 	defer a.eventsMu.Unlock()
 	if a.events == nil {

@@ -3,9 +3,12 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/settings"
@@ -40,20 +43,49 @@ func (a *Agent) keepBeside(version int) (string, error) {
 	if a.lock == nil && a.place == nil {
 		return "", nil
 	}
-	st, err := os.Stat(a.Settings)
-	if err != nil {
-		return "", err
-	}
-	text, err := settings.ReadText(a.Settings)
-	if err != nil {
-		return "", err
-	}
 	path := fmt.Sprintf("%s.of-version-%d", a.Settings, version)
-	if err := a.Disk.WriteFile(path, text, st.Mode().Perm()); err != nil {
-		return "", err
+	return path, a.copyFile(a.Settings, path)
+}
+
+// copyFile copies a settings file, whatever is in it, with its owner and mode.
+func (a *Agent) copyFile(from, to string) error {
+	st, err := os.Stat(from)
+	if err != nil {
+		return err
 	}
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-		err = os.Chown(path, int(sys.Uid), int(sys.Gid))
+	text, err := readBytes(from)
+	if err != nil {
+		return err
 	}
-	return path, err
+	if err := a.Disk.WriteFile(to, text, st.Mode().Perm()&^0o002); err != nil {
+		return err
+	}
+	uid, gid := ownerOf(st)
+	return asOwned(to, st.Mode().Perm()&^0o002, uid, gid)
+}
+
+func ownerOf(st os.FileInfo) (uid, gid int) {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return int(sys.Uid), int(sys.Gid)
+	}
+	return os.Geteuid(), os.Getegid()
+}
+
+// asOwned gives a file an owner, as far as this process may, and a mode.
+func asOwned(path string, mode os.FileMode, uid, gid int) error {
+	if err := os.Chown(path, uid, gid); err != nil && os.Geteuid() == 0 {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
+
+// readBytes reads a settings file whoever may write it; more of it than a
+// settings file may have is cut off.
+func readBytes(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, settings.MaxSize+1))
 }

@@ -27,6 +27,7 @@ type inForce struct {
 	sources  []source.Source
 	count    *source.Counter
 	text     []byte // the file that they are from; nil: they are the defaults
+	keeps    bool   // what they do not name stays: no operator took it out
 }
 
 // read says whether they are from a file, and not the defaults.
@@ -41,8 +42,7 @@ const maxRoot = 512 << 10
 func (a *Agent) loadSettings() {
 	s, text, err := settings.LoadText(a.Settings)
 	if err == nil {
-		a.force = a.wire(s)
-		a.force.text = text
+		a.force = a.forceOf(s, text)
 		return
 	}
 	a.force = a.wire(settings.Default())
@@ -69,6 +69,10 @@ func refusal(err error) string {
 func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.adoptLocked(s, text, err)
+}
+
+func (a *Agent) adoptLocked(s *settings.Settings, text []byte, err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, settings.ErrMissing) && !a.force.read():
@@ -86,8 +90,7 @@ func (a *Agent) adopt(s *settings.Settings, text []byte, err error) {
 		return
 	}
 	a.refused = ""
-	a.force = a.wire(s)
-	a.force.text = text
+	a.force = a.forceOf(s, text)
 	a.keepAccepted()
 	a.seen = nil
 	a.relog(old.Log, s.Log)
@@ -152,7 +155,7 @@ func (a *Agent) updater(f *inForce) *updater.Updater {
 		Every: time.Duration(f.settings.Update.Every), Pace: &a.pace,
 	}
 	// The defaults name no engine: that is no reason to take anything away.
-	u.TakeBack = f.read()
+	u.TakeBack, u.KeepAll = f.read() && !f.keeps, f.keeps
 	u.Modules = &updater.ModulePolicy{Mode: f.settings.Modules.Mode, Each: f.settings.Modules.Modes(), Silent: f.settings.Modules.Notices == "off"}
 	if a.place != nil {
 		u.Switcher = a.place

@@ -72,7 +72,7 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 	u.only(ctx, s.offer)
 	u.notTooMany(s)
 	for _, name := range slices.Sorted(maps.Keys(s.now.Bases)) {
-		if u.Bases != nil && !slices.Contains(u.Bases, name) && u.concerns(name) {
+		if u.Bases != nil && !u.KeepAll && !slices.Contains(u.Bases, name) && u.concerns(name) {
 			s.drop = append(s.drop, name)
 		}
 	}

@@ -37,6 +37,9 @@ type Updater struct {
 	// TakeBack says that Engines are all that there are: what was delivered for
 	// others is removed again. False: it is left, as where no settings were read.
 	TakeBack bool
+	// KeepAll says that no operator took anything out of Bases: those installed
+	// that it does not name stay as they are.
+	KeepAll  bool
 	Stale    map[string]bases.Thresholds // local thresholds, by base
 	Ceiling  int64                       // most bytes that Dir may take; 0: no ceiling
 	Version  string                      // of this agent, held against Manifest.Agent

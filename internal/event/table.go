@@ -128,7 +128,7 @@ var Table = []Kind{
 	{SettingsLoaded, Info, "settings loaded from {file}", ""},
 	{SettingsRefused, Error, "settings in {file} were refused, {instead}: {error}", "mend the file; freshet settings check FILE tries it"},
 	{SettingsNotMigrated, Error, "settings in {file} could not be migrated from version {from} to {to}, {instead}: {error}; the file is untouched{kept}", "go back with freshet rollback, or write the file anew for this version (docs/settings.md); tell the publisher of Freshet"},
-	{SettingsBack, Info, "the trial of {modules} is broken off: {settings}", ""},
+	{SettingsBack, Warning, "the trial of {modules} ended without being confirmed: {settings}", "freshet settings check FILE says what this version does not accept of an edit"},
 	{EngineFailed, Error, "engine of base {base}: {step} failed: {error}", "see what the settings say of this base: deliver, try, took, signal, health"},
 	{EngineAccepted, Info, "engine of base {base} uses version {version} now", ""},
 	{DeliveryAdopted, Warning, "base {base}: files of others in {folder} are the same to the byte, and follow its versions now: {files}", "they stay when the base is no longer delivered; move them away beforehand if they shall go with it"},

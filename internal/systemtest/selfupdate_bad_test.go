@@ -61,6 +61,7 @@ func (w *packaged) damagesSettings() {
 	w.offers("1.30.5", w.then("echo 'sorces: []' >>/etc/freshet/freshet.yaml"))
 	w.takenBack("1.30.5", "settings")
 	edited := "/etc/freshet/freshet.yaml.edited-during-agent-1.30.5"
+	poll(w.t, 30*time.Second, "the version that came back puts what it refuses beside the file", func() bool { return w.has(edited) && w.told("SettingsBack") > 0 })
 	if !strings.Contains(w.read(edited), "sorces") {
 		w.t.Errorf("%s is %q", edited, w.read(edited))
 	}

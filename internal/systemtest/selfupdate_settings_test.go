@@ -44,9 +44,11 @@ func (w *packaged) liftsSettings() {
 	before := w.asItIs(settingsFile)
 	asBefore := func() {
 		w.t.Helper()
-		if now := w.asItIs(settingsFile); now != before {
-			w.t.Fatalf("the settings were\n%s\nand are\n%s", before, now)
-		}
+		now := ""
+		poll(w.t, 30*time.Second, "the settings are as they were:\n"+before, func() bool {
+			now = w.asItIs(settingsFile)
+			return now == before
+		})
 	}
 	w.inForce("1", support)
 	w.unnamed = agentOf(w.t, unnamed, "nextschema")
@@ -64,15 +66,13 @@ func (w *packaged) liftsSettings() {
 	w.serves("3.10.0")
 	w.inForce("3", support)
 	asBefore()
-	edit := w.edits()
+	edit, told := w.edits(), w.told("SettingsBack")
 	w.t.Log(w.run("freshet", "rollback"))
 	w.serves("2.10.0")
 	w.isBeside("3.10.0", edit)
 	asBefore()
 	w.inForce("2", support)
-	if n := w.told("SettingsBack"); n != 1 {
-		w.t.Errorf("SettingsBack was told %d times", n)
-	}
+	poll(w.t, 30*time.Second, "SettingsBack is told once", func() bool { return w.told("SettingsBack") == told+1 })
 	w.takesSettingsBack()
 	asBefore()
 	w.inForce("2", support)

@@ -3,10 +3,13 @@ package supervisor_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/freshet/freshet/modules/supervisor"
 )
 
 // TestAnAccidentAtAnyStepOfAnUpdate has something happen at each step that the
@@ -205,7 +208,25 @@ func TestASecondSupervisorDoesNotBegin(t *testing.T) {
 	}
 }
 
-func TestSettingsEditedDuringATrialAreKeptAsideAndTheOldOnesComeBack(t *testing.T) {
+// kept reads what a supervisor hands to the agent that serves after a trial.
+func (w *world) kept() (supervisor.KeptSettings, bool) {
+	return supervisor.SettingsAfterTrial(w.store.Dir, "1.0.0")
+}
+
+// edits asserts that the file is as the operator left it.
+func (w *world) edits(file, text string, mode os.FileMode) {
+	w.t.Helper()
+	data, err := os.ReadFile(file)
+	st, err2 := os.Stat(file)
+	if err != nil || err2 != nil || string(data) != text || st.Mode().Perm() != mode {
+		w.t.Errorf("the settings are %q, %v, %v", data, st.Mode(), err)
+	}
+	if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
+		w.t.Errorf("beside them lies %q", left)
+	}
+}
+
+func TestWhatAnOperatorEditsInATrialOfTheAgentIsLeftToTheVersionThatComesBack(t *testing.T) {
 	times := quick
 	times.Soak = waitFor
 	w := newWorld(t, times)
@@ -214,21 +235,36 @@ func TestSettingsEditedDuringATrialAreKeptAsideAndTheOldOnesComeBack(t *testing.
 		t.Fatal(err)
 	}
 	w.install()
-	w.change(w.slot("2.0.0", "dies later"), false)
+	slot := w.slot("2.0.0", "dies later")
+	w.change(slot, false)
 	w.until("it is on trial", func() bool { p, err := w.ask(); return err == nil && p == w.store.Dir+"/modules/agent/2.0.0/freshet" })
 	w.write(file, "version: 2\nnew: true\n")
-	w.until("it is taken back", func() bool { return w.held("2.0.0") != "" && w.runs("1.0.0") })
-	data, err := os.ReadFile(file)
-	st, err2 := os.Stat(file)
-	if err != nil || err2 != nil || string(data) != "version: 1\n" || st.Mode().Perm() != 0o640 {
-		t.Errorf("the settings are %q, %v, %v", data, st.Mode(), err)
+	w.until("it is rolled back", func() bool { return w.held("2.0.0") != "" && w.runs("1.0.0") })
+	w.edits(file, "version: 2\nnew: true\n", 0o640)
+	if k, ok := w.kept(); !ok || k.For != "agent 2.0.0" || string(k.Data) != "version: 1\n" || k.Mode != 0o640 {
+		t.Errorf("kept is %+v, %v", k, ok)
 	}
-	if data, err := os.ReadFile(file + ".edited-during-agent-2.0.0"); err != nil || string(data) != "version: 2\nnew: true\n" {
-		t.Errorf("the edit is %q, %v", data, err)
+	if _, ok := supervisor.SettingsAfterTrial(w.store.Dir, "2.0.0"); ok {
+		t.Error("what was tried would settle it itself")
+	}
+
+	// The same version once more: what is kept is of this trial, not of the first.
+	w.until("it is allowed again", func() bool {
+		was, err := w.store.Load()
+		if err != nil {
+			return false
+		}
+		is, _ := was.ReleaseModule("agent")
+		return w.store.Switch(was, is) == nil
+	})
+	w.change(slot, false)
+	w.until("it is rolled back again", func() bool { return w.held("2.0.0") != "" && w.runs("1.0.0") })
+	if k, ok := w.kept(); !ok || string(k.Data) != "version: 2\nnew: true\n" {
+		t.Errorf("kept is %+v, %v", k, ok)
 	}
 }
 
-func TestATrialThatAPersonBreaksOffGivesTheSettingsBack(t *testing.T) {
+func TestATrialThatAPersonBreaksOffTakesNoEditAlong(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		stopped bool
@@ -259,9 +295,10 @@ func TestATrialThatAPersonBreaksOffGivesTheSettingsBack(t *testing.T) {
 				_ = syscall.Kill(pid, syscall.SIGHUP)
 			}
 			w.until("the good one runs", func() bool { return w.runs("1.0.0") })
-			w.until("the settings are back", func() bool { data, err := os.ReadFile(file); return err == nil && string(data) == "version: 1\n" })
-			if data, err := os.ReadFile(file + ".edited-during-agent-3.0.0"); err != nil || string(data) != "new: 3\n" {
-				t.Errorf("the edit is %q, %v", data, err)
+			w.until("the matter is handed to it", func() bool { _, ok := w.kept(); return ok })
+			w.edits(file, "new: 3\n", 0o644)
+			if k, _ := w.kept(); k.For != "agent 3.0.0" || string(k.Data) != "new: 2\n" {
+				t.Errorf("kept is %+v", k)
 			}
 		})
 	}

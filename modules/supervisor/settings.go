@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,13 +10,19 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/freshet/freshet/internal/event"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/rollback"
 )
 
-// keptSettings is the operator's settings file as it was before a trial, byte
-// for byte. The supervisor does not read what it says.
-type keptSettings struct {
+// KeptSettings is the operator's settings file as it was when a trial of the
+// agent began, byte for byte. The supervisor reads nothing of what it says and
+// never writes the operator's file: whether an edit made in the trial is good
+// for the version that comes back is known to that version alone.
+//
+//	trial begins ► settings-before-trial.json, anew for each trial
+//	confirmed    ► it is removed
+//	rolled back  ► settings-after-trial.json ► the agent that serves settles it
+type KeptSettings struct {
 	For     string      `json:"for"` // what was tried
 	Missing bool        `json:"missing,omitempty"`
 	Mode    fs.FileMode `json:"mode"`
@@ -26,10 +31,44 @@ type keptSettings struct {
 	Data    []byte      `json:"data"`
 }
 
-func (s *Supervisor) keptPath() string { return filepath.Join(s.Dir, "settings-before-trial.json") }
+func keptPath(dir string) string  { return filepath.Join(dir, "settings-before-trial.json") }
+func afterPath(dir string) string { return filepath.Join(dir, "settings-after-trial.json") }
 
-func (s *Supervisor) readSettings() (keptSettings, error) {
-	var k keptSettings
+// SettingsAfterTrial gives what the file was before a trial that ended badly or
+// was broken off, in the state folder dir; false if that is settled. It is for
+// an agent that was not tried: false too for the version that was.
+func SettingsAfterTrial(dir, version string) (KeptSettings, bool) {
+	k, err := readKept(afterPath(dir))
+	return k, err == nil && !tries(k.For, version)
+}
+
+// SettledAfterTrial says that the agent that serves has settled the matter.
+func SettledAfterTrial(disk *durable.Disk, dir string) error {
+	return disk.RemoveAll(afterPath(dir))
+}
+
+// tries says whether a version of the agent is among what was tried, in the
+// words of namesOf.
+func tries(tried, version string) bool {
+	for _, part := range strings.Split(tried, ", ") {
+		if part == agentModule+" "+version {
+			return true
+		}
+	}
+	return false
+}
+
+func readKept(path string) (KeptSettings, error) {
+	var k KeptSettings
+	data, err := readBounded(path)
+	if err != nil {
+		return k, err
+	}
+	return k, json.Unmarshal(data, &k)
+}
+
+func (s *Supervisor) readSettings() (KeptSettings, error) {
+	var k KeptSettings
 	st, err := os.Stat(s.Settings)
 	if errors.Is(err, fs.ErrNotExist) {
 		k.Missing = true
@@ -51,91 +90,60 @@ func (s *Supervisor) readSettings() (keptSettings, error) {
 	return k, nil
 }
 
-func (s *Supervisor) kept() (keptSettings, error) {
-	var k keptSettings
-	data, err := readBounded(s.keptPath())
-	if err != nil {
-		return k, err
+// keepSettings keeps the file over a trial of the agent. One that is taken up
+// again keeps what was before its beginning; each other one begins anew.
+func (s *Supervisor) keepSettings(t *trial) error {
+	if !t.ofAgent() {
+		return nil // the agent, which reads them, stays
 	}
-	return k, json.Unmarshal(data, &k)
-}
-
-// keepSettings keeps the file over a trial. A trial that is taken up again, or
-// that takes another's place, keeps what was before the first one's beginning.
-func (s *Supervisor) keepSettings(tried string) error {
-	k, err := s.kept()
-	if err == nil && k.For == tried {
+	if k, err := readKept(keptPath(s.Dir)); err == nil && k.For == t.names() {
 		return nil
 	}
-	if err != nil {
-		k, err = s.readSettings()
-	}
+	k, err := s.readSettings()
 	if err != nil {
 		return err
 	}
-	k.For = tried
+	k.For = t.names()
 	data, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
-	return s.Disk.WriteFile(s.keptPath(), data, 0o600)
+	return s.Disk.WriteFile(keptPath(s.Dir), data, 0o600)
 }
 
-func (s *Supervisor) forgetSettings() { os.Remove(s.keptPath()) }
-
-// restoreSettings puts the file back as it was before the trial, and says where
-// what was edited meanwhile is kept, "" if nothing was.
-func (s *Supervisor) restoreSettings(tried string) string {
-	k, err := s.kept()
-	if err != nil || k.For != tried {
-		return ""
-	}
-	defer s.forgetSettings()
-	now, err := s.readSettings()
-	if err != nil {
-		return fmt.Sprintf("the settings file could not be put back: %v", err)
-	}
-	if now.Missing == k.Missing && bytes.Equal(now.Data, k.Data) && now.Mode == k.Mode && now.UID == k.UID && now.GID == k.GID {
-		return ""
-	}
-	edited := s.Settings + ".edited-during-" + strings.NewReplacer(" ", "-", ", ", "+", "/", "_").Replace(tried)
-	if !now.Missing {
-		if err := s.put(edited, now); err != nil {
-			return fmt.Sprintf("the settings file could not be put back: %v", err)
-		}
-	}
-	if k.Missing {
-		err = s.Disk.RemoveAll(s.Settings)
-	} else {
-		err = s.put(s.Settings, k)
-	}
-	switch {
-	case err != nil:
-		return fmt.Sprintf("the settings file could not be put back: %v", err)
-	case now.Missing:
-		return "the settings file, which had been removed, is back"
-	}
-	return "the settings file is back as it was; what was edited meanwhile is in " + edited
-}
-
-// settleSettings puts the file back after a trial that a person broke off,
-// whether a supervisor ran then or not. What was confirmed keeps its own.
+// settleSettings is called when no trial runs: what was kept for one that was
+// not confirmed, whether a supervisor ran at its end or not, is handed to the
+// agent that serves now. A trial that waits to be taken up again keeps it.
 func (s *Supervisor) settleSettings(v view) {
 	if v.Good == 0 || v.ofModules {
 		return
 	}
-	k, err := s.kept()
+	k, err := readKept(keptPath(s.Dir))
 	switch {
-	case err != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		return
-	case isGood(k.For, v.good.Modules):
-		s.forgetSettings()
-		return
+	case err == nil && !isGood(k.For, v.good.Modules):
+		err = s.Disk.Rename(keptPath(s.Dir), afterPath(s.Dir))
+	default:
+		err = s.Disk.RemoveAll(keptPath(s.Dir))
 	}
-	if text := s.restoreSettings(k.For); text != "" {
-		s.tell(event.SettingsBack, map[string]string{"modules": k.For, "settings": text})
+	if err != nil {
+		s.say("what the settings were before the trial: %v", err)
 	}
 }
+
+// handSettings is settleSettings for a trial that was just rolled back, where
+// another one may run on.
+func (s *Supervisor) handSettings(tried string) {
+	if k, err := readKept(keptPath(s.Dir)); err != nil || k.For != tried {
+		return
+	}
+	if err := s.Disk.Rename(keptPath(s.Dir), afterPath(s.Dir)); err != nil {
+		s.say("what the settings were before the trial: %v", err)
+	}
+}
+
+func (s *Supervisor) forgetSettings() { os.Remove(keptPath(s.Dir)) }
 
 // isGood says whether all that was tried, in the words of namesOf, is good now.
 func isGood(tried string, good map[string]rollback.Slot) bool {
@@ -146,17 +154,4 @@ func isGood(tried string, good map[string]rollback.Slot) bool {
 		}
 	}
 	return true
-}
-
-func (s *Supervisor) put(path string, k keptSettings) error {
-	if err := s.Disk.WriteFile(path, k.Data, k.Mode); err != nil {
-		return err
-	}
-	if err := os.Chmod(path, k.Mode); err != nil {
-		return err
-	}
-	if err := os.Chown(path, k.UID, k.GID); err != nil && os.Geteuid() == 0 {
-		return err
-	}
-	return nil
 }

@@ -177,7 +177,7 @@ func (s *Supervisor) startTrial(v view) {
 		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
 	}
 	s.say("on trial: %s", s.trial.names())
-	if err := s.keepSettings(namesOf(slots)); err != nil {
+	if err := s.keepSettings(s.trial); err != nil {
 		s.say("the settings file is not kept over the trial: %v", err)
 	}
 	if err := s.writeMark(); err != nil {
@@ -346,7 +346,7 @@ func (s *Supervisor) back(module, check, text, lines string) {
 // events, in the status and in the journal.
 // rest is what is tried instead, or the good generation.
 func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollback.Generation, failed []string, check, text, lines string) {
-	kept := s.restoreSettings(namesOf(slots))
+	s.handSettings(namesOf(slots))
 	ask := s.support
 	if ask == "" {
 		ask = "its publisher"
@@ -358,13 +358,10 @@ func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollbac
 		}
 		e := event.New(s.Clock.Now(), event.ModuleRolledBack, map[string]string{
 			"module": name, "from": orNone(slots[name].Version), "to": orNone(to.Version),
-			"check": check, "error": check + ": " + text, "lines": lines, "settings": kept, "support": ask,
+			"check": check, "error": check + ": " + text, "lines": lines, "settings": "the operator's edits stay", "support": ask,
 		})
 		e.Hint = fmt.Sprintf("nothing needs to be done now: %s %s, and %s is not installed again by itself. Tell %s what stands here; freshet modules release %s allows it again",
 			orNone(to.Version), then, orNone(slots[name].Version), ask, name)
-		if kept != "" {
-			e.Hint += "; " + kept
-		}
 		s.tellEvent(e)
 	}
 }
