@@ -39,14 +39,14 @@ type Updater struct {
 	TakeBack bool
 	// KeepAll says that no operator took anything out of Bases: those installed
 	// that it does not name stay as they are.
-	KeepAll  bool
-	Stale    map[string]bases.Thresholds // local thresholds, by base
-	Ceiling  int64                       // most bytes that Dir may take; 0: no ceiling
-	Version  string                      // of this agent, held against Manifest.Agent
-	Proving  bool                        // of a source: what is no longer wanted stays where nothing wanted could be had
-	Foreign  bool                        // what is installed is another repository's: its numbers say nothing
-	Disk     *durable.Disk
-	Clock    *clock.Clock
+	KeepAll bool
+	Stale   map[string]bases.Thresholds // local thresholds, by base
+	Ceiling int64                       // most bytes that Dir may take; 0: no ceiling
+	Version string                      // of this agent, held against Manifest.Agent
+	Proving bool                        // of a source: what is no longer wanted stays where nothing wanted could be had
+	Foreign bool                        // what is installed is another repository's: its numbers say nothing
+	Disk    *durable.Disk
+	Clock   *clock.Clock
 	// Bandwidth is the most that downloads take, in bytes a second; 0: no limit.
 	Bandwidth int64
 	Every     time.Duration                                   // how often updates are asked for; 0: an hour
