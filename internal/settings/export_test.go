@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"context"
+
 	"github.com/fsnotify/fsnotify"
 	"go.yaml.in/yaml/v3"
 )
@@ -8,7 +10,14 @@ import (
 // Concerns says whether a watch of path that is aimed at a folder looks at the
 // file after an event.
 func Concerns(path, aimed string, e fsnotify.Event) bool {
-	return (&watcher{path: path, aimed: aimed}).concerns(e)
+	return (&watcher{path: path, aimed: []aim{{aimed, path}}}).concerns(e)
+}
+
+// WatchByPoll is Watch where the kernel has no watch left.
+func WatchByPoll(ctx context.Context, path string, changed func(*Settings, []byte, error)) error {
+	w := &watcher{path: path, named: path, changed: changed, every: poll}
+	w.read()
+	return w.run(ctx)
 }
 
 // Steps is how many steps there are.

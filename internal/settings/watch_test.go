@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -80,6 +81,79 @@ func TestWatchSeesEveryWayToEdit(t *testing.T) {
 	write(t, file, "version: 1\nroot: /4")
 	wantRoot("/4")
 	write(t, filepath.Join(dir, "other.yaml"), "version: 1") // is none of ours
+}
+
+// TestWatchFollowsLinks has settings as a ConfigMap has them: the folder that a
+// link in the middle names is swapped by a rename, and the old one removed.
+func TestWatchFollowsLinks(t *testing.T) {
+	dir := t.TempDir()
+	file, data := filepath.Join(dir, "etc", "freshet.yaml"), filepath.Join(dir, "data")
+	put := func(name, root string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(data, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(data, name, "freshet.yaml"), "version: 1\nroot: "+root)
+	}
+	link := func(to, at string) {
+		t.Helper()
+		if err := os.Symlink(to, at+"_tmp"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(at+"_tmp", at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("..1", "/1")
+	link("..1", filepath.Join(data, "..data"))
+	link("..data/freshet.yaml", filepath.Join(data, "freshet.yaml"))
+	link("data", filepath.Join(dir, "etc"))
+	next := watching(t, file)
+	wantRoot := func(root string) {
+		t.Helper()
+		if s, err := next(); err != nil || s.Root != root {
+			t.Fatalf("%+v, %v, want root %s", s, err, root)
+		}
+	}
+	wantRoot("/1")
+	for _, n := range []string{"2", "3"} {
+		put("..s"+n, "/"+n)
+		link("..s"+n, filepath.Join(data, "..data"))
+		wantRoot("/" + n)
+	}
+	write(t, filepath.Join(data, "..s3", "freshet.yaml"), "version: 1\nroot: /4")
+	wantRoot("/4")
+	if err := os.Mkdir(filepath.Join(dir, "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "other", "freshet.yaml"), "version: 1\nroot: /5")
+	link("other", filepath.Join(dir, "etc"))
+	wantRoot("/5")
+	link("etc", filepath.Join(dir, "round"))
+	link("freshet.yaml", filepath.Join(dir, "other", "freshet.yaml")) // a ring of links
+	if _, err := next(); err == nil {
+		t.Fatal("a ring of links was read")
+	}
+}
+
+func TestWithoutAWatchTheFileIsPolled(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "freshet.yaml")
+	synctest.Test(t, func(t *testing.T) {
+		write(t, file, "version: 1\nroot: /1")
+		ctx, cancel := context.WithCancel(t.Context())
+		var roots []string
+		done := make(chan error)
+		go func() {
+			done <- settings.WatchByPoll(ctx, file, func(s *settings.Settings, _ []byte, err error) { roots = append(roots, s.Root) })
+		}()
+		time.Sleep(10 * time.Minute)
+		write(t, file, "version: 1\nroot: /2")
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil || len(roots) != 2 || roots[1] != "/2" {
+			t.Errorf("%v, %v", roots, err)
+		}
+	})
 }
 
 func TestWatchWaitsForAFolderThatIsNotThere(t *testing.T) {
