@@ -71,7 +71,7 @@ func TestPackage(t *testing.T) {
 		{"removal stops it and keeps state, installing again goes on", (*packaged).removes},
 		{"disabled it stays so over an upgrade", (*packaged).staysDisabled},
 		{"what happens to hosts", (*packaged).livesThroughIt},
-		{"purge removes state and settings", (*packaged).purges},
+		{"purge removes state, settings and what was delivered, and nothing of others", (*packaged).purges},
 	})
 }
 
@@ -291,11 +291,48 @@ func (w *packaged) staysDisabled() {
 	w.run("systemctl", "enable", "freshet")
 }
 
+// purges also has files in an engine's folder: delivered, changed since, and there
+// before; and files of the administrator's beside the package's.
 func (w *packaged) purges() {
-	w.run("apt-get", "purge", "-y", "-qq", "freshet")
-	for _, path := range []string{"/etc/freshet", "/var/lib/freshet", "/usr/bin/freshet", "/usr/lib/systemd/system/freshet.service", "/etc/systemd/system/multi-user.target.wants/freshet.service"} {
+	w.run("mkdir", "-p", "/srv/engine")
+	w.run("cp", "/var/lib/freshet/bases/list/current/list.txt", "/srv/engine/list.txt")
+	w.run("mkdir", "-p", "/srv/other")
+	w.write("/etc/systemd/system/freshet.service.d/override.conf", "[Service]\nReadWritePaths=/srv\n")
+	w.run("systemctl", "daemon-reload")
+	w.run("systemctl", "restart", "freshet")
+	w.write("/etc/freshet/freshet.yaml", w.read("/etc/freshet/freshet.yaml")+"bases:\n  - {name: list, deliver: {to: /srv/engine}}\n  - {name: tree, deliver: {to: /srv/other, mode: \"0640\"}}\n")
+	in := filepath.Join(w.p.dir, "in", "tree")
+	for _, name := range []string{"sub/one.txt", "two words.txt"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(in, name)), 0o755); err != nil {
+			w.t.Fatal(err)
+		}
+		write(w.t, filepath.Join(in, name), "content of "+name+"\n")
+	}
+	w.p.run("base", w.p.repo(), "tree", in)
+	poll(w.t, time.Minute, "the tree is delivered", func() bool {
+		w.command("freshet", "update").Run()
+		return w.has("/srv/other/sub/one.txt") && w.has("/srv/other/two words.txt")
+	})
+	w.write("/srv/other/theirs.txt", "theirs")
+	w.write("/etc/freshet/notes.txt", "of the administrator\n")
+	if got := w.run("freshet", "bases", "delivered"); !strings.Contains(got, "/srv/engine") || !strings.Contains(got, "list.txt") {
+		w.t.Errorf("delivered: %s", got)
+	}
+	said := w.run("sh", "-c", "apt-get purge -y -qq freshet 2>&1")
+	if !strings.Contains(said, "2 files were removed from engines' folders, 0 stay") || !strings.Contains(said, "/etc/freshet stays") {
+		w.t.Errorf("it says\n%s", said)
+	}
+	for _, path := range []string{
+		"/etc/freshet/freshet.yaml", "/etc/freshet/root.json", "/var/lib/freshet", "/usr/bin/freshet", "/usr/lib/systemd/system/freshet.service",
+		"/etc/systemd/system/multi-user.target.wants/freshet.service", "/srv/other/sub", "/srv/other/two words.txt",
+	} {
 		if w.has(path) {
 			w.t.Errorf("%s is left", path)
+		}
+	}
+	for _, path := range []string{"/srv/engine/list.txt", "/srv/other/theirs.txt", "/etc/systemd/system/freshet.service.d/override.conf", "/etc/freshet/notes.txt"} {
+		if !w.has(path) {
+			w.t.Errorf("%s is gone, which is not Freshet's", path)
 		}
 	}
 }
