@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/freshet/freshet/internal/command"
 )
 
 const (
@@ -68,14 +69,10 @@ func (f *Firewall) pipe(ctx context.Context, input string, out io.Writer, path s
 	if err := f.Disk.Do("exec", what); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = toolEnv()
 	complaint := &bounded{most: maxComplaint}
-	cmd.Stdout, cmd.Stderr = out, complaint
+	c := command.Command{Args: append([]string{path}, args...), Env: toolEnv(), Out: out, Err: complaint, Limit: commandTime}
 	if f.held != nil {
-		cmd.ExtraFiles = []*os.File{f.held.File()}
+		c.Files = []*os.File{f.held.File()}
 	}
 	if input != "" {
 		in, err := inMemory(input)
@@ -83,9 +80,9 @@ func (f *Firewall) pipe(ctx context.Context, input string, out io.Writer, path s
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		defer in.Close()
-		cmd.Stdin = in
+		c.In = in
 	}
-	if err := cmd.Run(); err != nil {
+	if _, err := c.Run(ctx); err != nil {
 		return fmt.Errorf("%s: %w: %s", what, err, oneLine(complaint.String()))
 	}
 	return f.Disk.Do("exec", what+" done")

@@ -148,7 +148,7 @@ func (c *ClamAV) Reread(ctx context.Context) error {
 
 func (c *ClamAV) startAnew(ctx context.Context) error {
 	out := &lastBytes{}
-	p := process{Args: c.settings.Restart, Timeout: c.timeout, Out: out}
+	p := process{Args: c.settings.Restart, Timeout: c.timeout, Out: out, Leaves: true}
 	if _, err := p.run(ctx); err != nil {
 		return fmt.Errorf("clamd gives no verdicts, and starting it again with %s does not work: %w%s",
 			p.Args[0], err, said(out.String()))

@@ -18,10 +18,6 @@ const (
 	maxOutput         = 4 << 10
 	maxSaid           = 300 // bytes of the last line of an output
 	commandPath       = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-	// afterExit is how long output is still read from what a command left
-	// running.
-	afterExit = time.Second
 )
 
 // CommandError says that a command of an engine ran and did not succeed.
@@ -119,7 +115,7 @@ func (e *Engine) run(ctx context.Context, step string, command []string, v Versi
 	args := e.arguments(command, v)
 	out := &lastBytes{}
 	p := process{
-		Args: args, Timeout: e.limit(step), Out: out,
+		Args: args, Timeout: e.limit(step), Out: out, Leaves: step == "took",
 		Env: []string{
 			"FRESHET_BASE=" + e.Base, "FRESHET_VERSION=" + v.Number,
 			"FRESHET_DIR=" + v.Dir, "FRESHET_PREVIOUS_DIR=" + v.PreviousDir,

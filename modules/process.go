@@ -5,17 +5,17 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/freshet/freshet/internal/command"
 )
 
-// process is a program to run: no shell, nothing of the agent's environment,
-// no input. What it started in its process group ends with it when the time is
-// over or the context ends.
+// process is a program to run as [command.Command] says, with nothing of the
+// agent's environment.
 type process struct {
 	Args    []string
 	Env     []string // besides PATH and LANG
@@ -23,34 +23,25 @@ type process struct {
 	Out     io.Writer // what it writes
 	Err     io.Writer // nil: to Out too
 	User    *account  // nil: the agent's own
+	Leaves  bool      // it starts services, which go on when it ends
 }
 
 // run gives how the process ended: nil if it could not be started. An exit
 // code that is not 0 is an error, and the end of its time a [TimeoutError].
 func (p process) run(ctx context.Context) (*os.ProcessState, error) {
-	limited, stop := context.WithTimeout(ctx, p.Timeout)
-	defer stop()
-	cmd := exec.CommandContext(limited, p.Args[0], p.Args[1:]...)
-	cmd.Dir = "/"
-	cmd.Env = append([]string{"PATH=" + commandPath, "LANG=C.UTF-8"}, p.Env...)
-	cmd.Stdout, cmd.Stderr = p.Out, p.Out
-	if p.Err != nil {
-		cmd.Stderr = p.Err
+	c := command.Command{
+		Args: p.Args, Dir: "/", Env: append([]string{"PATH=" + commandPath, "LANG=C.UTF-8"}, p.Env...),
+		Out: p.Out, Err: p.Err, Limit: p.Timeout, Leaves: p.Leaves,
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.User != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.User.uid, Gid: p.User.gid}
+		c.User = &syscall.Credential{Uid: p.User.uid, Gid: p.User.gid}
 	}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = afterExit
-	err := cmd.Run()
-	switch {
-	case err == nil || errors.Is(err, exec.ErrWaitDelay):
-		return cmd.ProcessState, nil
-	case ctx.Err() == nil && limited.Err() != nil && cmd.ProcessState != nil:
-		err = &TimeoutError{After: p.Timeout}
+	ended, err := c.Run(ctx)
+	var late *command.LateError
+	if errors.As(err, &late) {
+		err = &TimeoutError{After: late.After}
 	}
-	return cmd.ProcessState, err
+	return ended, err
 }
 
 // account is whom a process runs as.

@@ -91,7 +91,7 @@ func (w *world) leftNothing() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	pid, err := strconv.Atoi(string(data))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/freshet/freshet/internal/command"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
 )
@@ -273,6 +275,14 @@ func (t *tail) copy(r io.ReadCloser, w io.Writer) {
 	}
 }
 
+// Write adds what a command says at once.
+func (t *tail) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		t.add(strings.TrimRight(line, "\n"))
+	}
+	return len(p), nil
+}
+
 func (t *tail) add(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -317,21 +327,27 @@ func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
 	s.mu.Lock()
 	slots := s.running
 	s.mu.Unlock()
+	var all sync.WaitGroup
+	each := make([][]Check, len(slots))
+	for i, name := range sorted(slots) { // at once: one that hangs takes no time from another
+		if name != agentModule {
+			all.Go(func() { each[i] = s.checksOf(ctx, name, slots[name]) })
+		}
+	}
+	all.Wait()
+	return slices.Concat(each...)
+}
+
+func (s *Supervisor) checksOf(ctx context.Context, name string, slot rollback.Slot) []Check {
 	var all []Check
-	for name, slot := range slots {
-		if name == agentModule {
-			continue
+	if slot.Endpoint != "" {
+		c := Check{Name: "endpoint of " + name, OK: true, Module: name}
+		if err := endpointAnswers(ctx, slot.Endpoint); err != nil {
+			c.OK, c.Text = false, err.Error()
 		}
-		if slot.Endpoint != "" {
-			c := Check{Name: "endpoint of " + name, OK: true, Module: name}
-			if err := endpointAnswers(ctx, slot.Endpoint); err != nil {
-				c.OK, c.Text = false, err.Error()
-			}
-			all = append(all, c)
-		}
-		if len(slot.Health) == 0 {
-			continue
-		}
+		all = append(all, c)
+	}
+	if len(slot.Health) > 0 {
 		all = append(all, s.moduleCheck(ctx, name, slot))
 	}
 	return all
@@ -344,28 +360,11 @@ func (s *Supervisor) moduleCheck(ctx context.Context, name string, slot rollback
 	if !filepath.IsAbs(program) {
 		program = filepath.Join(dir, program)
 	}
-	cmd := exec.Command(program, slot.Health[1:]...)
-	cmd.Dir, cmd.Env = dir, environment()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out := &tail{}
-	r, w, err := os.Pipe()
-	if err != nil {
-		c.Text = err.Error()
-		return c
-	}
-	cmd.Stdout, cmd.Stderr = w, w
-	err = s.family.start(cmd)
-	w.Close()
-	if err != nil {
-		r.Close()
-		c.Text = err.Error()
-		return c
-	}
-	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
-	defer stop()
-	out.copy(r, nil)
-	err = errors.Join(cmd.Wait(), ctx.Err())
-	s.family.ended(cmd.Process.Pid)
+	_, err := command.Command{
+		Args: append([]string{program}, slot.Health[1:]...), Dir: dir, Env: environment(), Out: out, Start: s.family.start, Ended: s.family.ended,
+	}.Run(ctx)
+	err = errors.Join(err, ctx.Err())
 	if err != nil {
 		c.Text = strings.TrimSpace(err.Error() + ": " + out.text(5))
 		return c

@@ -53,6 +53,20 @@ func TestTheJudge(t *testing.T) {
 		{"twice the memory is borne, and more is not", func(i int) supervisor.Observation {
 			return seen(start+time.Duration(i)*5*time.Second, int64(40+10*i)<<20, 0)
 		}, supervisor.Back, "memory", 60 * time.Second},
+		{"what is not observed is not healthy, though that was so before", func(i int) supervisor.Observation {
+			o := always()(i)
+			if i >= 10 {
+				o.Checks = []supervisor.Check{{Name: "observation", Text: "it did not end"}}
+			}
+			return o
+		}, supervisor.Back, "observation", 60 * time.Second},
+		{"observations that come again count", func(i int) supervisor.Observation {
+			o := always()(i)
+			if i == 10 || i == 11 {
+				o.Checks = []supervisor.Check{{Name: "observation", Text: "it did not end"}}
+			}
+			return o
+		}, supervisor.Confirm, "", 11 * time.Minute},
 		{"a whole processor for a short time is borne", func(i int) supervisor.Observation {
 			return seen(start+time.Duration(i)*5*time.Second, 40<<20, min(time.Duration(i)*5*time.Second, time.Minute))
 		}, supervisor.Confirm, "", 11 * time.Minute},

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"maps"
 	"time"
 
@@ -10,7 +11,12 @@ import (
 // look observes the agent at its times.
 func (s *Supervisor) look(now time.Duration) {
 	c := s.agent
-	if s.observing || c == nil || !c.serving || c.ending {
+	if c == nil || !c.serving || c.ending {
+		return
+	}
+	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
+	stuck := s.observing > 0 && s.observer == c // another agent's does not concern it
+	if stuck && now-s.observing < 2*limit {
 		return
 	}
 	every := s.Times.Look
@@ -26,13 +32,18 @@ func (s *Supervisor) look(now time.Duration) {
 	if len(s.seen) > 0 && now-s.seen[len(s.seen)-1].At < every {
 		return
 	}
-	s.observing = true
-	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
+	if stuck { // its time was over long ago, and it may never end
+		s.observed(c, s.unobserved(now, limit))
+		return
+	}
+	s.observing, s.observer = now, c
 	gaps := s.watch.Gaps
 	go func() {
 		o := s.observe(c, limit)
 		s.post(func() {
-			s.observing = false
+			if s.observer == c {
+				s.observing = 0
+			}
 			if s.watch.Gaps != gaps {
 				return // its time ran out while nothing ran
 			}
@@ -40,6 +51,18 @@ func (s *Supervisor) look(now time.Duration) {
 			s.observed(c, o)
 		})
 	}()
+}
+
+// unobserved stands in for an observation that does not come: silence is no
+// sign of health.
+func (s *Supervisor) unobserved(now, limit time.Duration) Observation {
+	o := Observation{At: now, Gaps: s.watch.Gaps, Checks: []Check{{
+		Name: observedCheck, Text: fmt.Sprintf("no observation of it ended within %s", 2*limit),
+	}}}
+	if len(s.seen) > 0 {
+		o.Memory, o.CPU = s.seen[len(s.seen)-1].Memory, s.seen[len(s.seen)-1].CPU
+	}
+	return o
 }
 
 // observed judges by what was seen.

@@ -218,6 +218,21 @@ func TestWhereTheGoodVersionFailsTooWhatProtectsGoesOn(t *testing.T) {
 	w.check()
 }
 
+// A health command that leaves a child, which holds its output open and is in a
+// group of its own, neither stops the trial nor leaves that child.
+func TestAHealthCommandsChildThatHoldsItsOutputIsEnded(t *testing.T) {
+	times := quick
+	times.Look = 2 * time.Second // an observation may take twice that; output is waited for for a second
+	w := newWorld(t, times)
+	w.install()
+	slot := w.scan("1.0.0", "", freeAddress(t), false)
+	left := filepath.Join(w.dir, "left")
+	slot.Health = []string{"/bin/sh", "-c", "setsid sh -c 'echo $$ >" + left + "; exec sleep 1000' & while ! [ -s " + left + " ]; do :; done"}
+	w.changeModule("scan", slot, false)
+	w.until("it is confirmed", func() bool { return w.isGood("scan", "1.0.0") })
+	w.leftNothing()
+}
+
 // A module that ends by itself is started again: at once where it worked until
 // then, however often that was, and after ever longer pauses where it did not. A
 // new version of it does not wait for what the old one did.

@@ -12,12 +12,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/command"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
@@ -119,10 +119,12 @@ func (s *Supervisor) packageSlot() (rollback.Slot, error) {
 func (s *Supervisor) versionOf(program string) (string, error) {
 	ctx, stop := context.WithTimeout(context.Background(), versionTime)
 	defer stop()
-	c := exec.CommandContext(ctx, program, "version", "--json", "--socket", filepath.Join(s.Runtime, "none"))
 	var out limited
-	c.Stdout, c.Env = &out, environment()
-	if err := c.Run(); err != nil { // no child is started beside it yet
+	_, err := command.Command{
+		Args: []string{program, "version", "--json", "--socket", filepath.Join(s.Runtime, "none")},
+		Env:  environment(), Out: &out, Err: io.Discard, Start: s.family.start, Ended: s.family.ended,
+	}.Run(ctx)
+	if err != nil {
 		return "", fmt.Errorf("asking %s for its version: %w", program, whyNotStarted(program, err))
 	}
 	var said struct {

@@ -70,8 +70,9 @@ type Supervisor struct {
 	soon      bool          // a trial waits that has never begun: it need not wait long
 	soaked    bool          // the broken trial had passed all but its supervisor
 	seen      []Observation // of an agent not on trial, the newest last
-	observing bool
-	support   string // whom an operator may ask, as an agent said
+	observing time.Duration // since then; 0: not at this time
+	observer  *child        // that is observed
+	support   string        // whom an operator may ask, as an agent said
 	pending   []event.Event
 	sending   bool
 	reverted  time.Duration // of the last decision; 0: all is well again
