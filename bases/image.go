@@ -34,20 +34,24 @@ type part struct {
 }
 
 // NewImage opens the file or folder at path as an image.
-func NewImage(path string) (*Reader, error) {
+func NewImage(path string) (*Reader, error) { return NewImageOf(path, nil) }
+
+// NewImageOf is NewImage, and leaves out of a folder what skip, if it is not nil,
+// says of paths within it; of a folder, all that is in it.
+func NewImageOf(path string, skip func(path string, folder bool) bool) (*Reader, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if st.IsDir() {
-		return openImage(path, KindTree, "")
+		return openImage(path, KindTree, "", skip)
 	}
-	return openImage(filepath.Dir(path), KindFile, filepath.Base(path))
+	return openImage(filepath.Dir(path), KindFile, filepath.Base(path), nil)
 }
 
 // OpenVersion opens the installed version in the folder dir.
 func OpenVersion(dir string, img Image) (*Reader, error) {
-	r, err := openImage(dir, img.Kind, img.File)
+	r, err := openImage(dir, img.Kind, img.File, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -58,14 +62,14 @@ func OpenVersion(dir string, img Image) (*Reader, error) {
 	return r, nil
 }
 
-func openImage(dir, kind, file string) (*Reader, error) {
+func openImage(dir, kind, file string, skip func(path string, folder bool) bool) (*Reader, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{kind: kind, file: file, root: root}
 	if kind == KindTree {
-		err = r.readTree()
+		err = r.readTree(skip)
 	} else {
 		err = r.statFile()
 	}
@@ -92,11 +96,19 @@ func (r *Reader) statFile() error {
 	return nil
 }
 
-func (r *Reader) readTree() error {
+func (r *Reader) readTree(skip func(path string, folder bool) bool) error {
 	var entries []treeEntry
 	err := fs.WalkDir(r.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		switch {
+		case err != nil:
 			return err
+		case skip != nil && p != "." && skip(p, d.IsDir()):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case d.IsDir():
+			return nil
 		}
 		st, err := d.Info()
 		if err != nil {

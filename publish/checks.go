@@ -26,7 +26,7 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 		m.Published = now
 	}
 	rel.inherit(m, before)
-	img, data, count, err := readImage(rel.Path, m.Checks)
+	img, data, count, err := readImage(rel.Path, selection{rel.Include, rel.Exclude}, m.Checks)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -203,6 +203,9 @@ func (rel *Release) prepare() error {
 	}
 	if rel.Version < 0 || rel.MinRecords < 0 || rel.Every < 0 {
 		return refuse("", "versions, numbers of records and durations are not negative")
+	}
+	if err := (selection{rel.Include, rel.Exclude}).check(); err != nil {
+		return err
 	}
 	if rel.MaxShrink < 0 || rel.MaxShrink > 100 {
 		return refuse("give 1 to 100", "%d %% is no share of a base that may be gone", rel.MaxShrink)

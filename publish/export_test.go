@@ -86,3 +86,9 @@ func text(v any) []byte {
 	}
 	return data
 }
+
+// NoModes and Remount are what is said of keys on a FAT.
+var (
+	NoModes = noModes
+	Remount = remount
+)

@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/clock"
+	"github.com/freshet/freshet/internal/delta"
 	"github.com/freshet/freshet/publish"
 )
 
@@ -200,4 +202,33 @@ func files(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// treeFiles gives the paths in the newest version of a base that is a folder and
+// has a full image.
+func treeFiles(t *testing.T, r *publish.Repository, name string) (paths []string) {
+	t.Helper()
+	for _, c := range contents(t, r, name) {
+		paths = append(paths, c.Path)
+	}
+	return paths
+}
+
+// contents gives the files of a version that has a full image.
+func contents(t *testing.T, r *publish.Repository, name string) []bases.Content {
+	t.Helper()
+	m := manifest(t, r, name)
+	patch, err := os.ReadFile(filepath.Join(r.Dir, m.Full.Path()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var image bytes.Buffer
+	if err := delta.Apply(t.Context(), &image, bytes.NewReader(nil), 0, bytes.NewReader(patch), int64(len(patch)), m.Image.Size); err != nil {
+		t.Fatal(err)
+	}
+	files, err := bases.Contents(m.Image.Kind, image.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -89,16 +89,36 @@ func repositoryID(root *metadata.Metadata[metadata.RootType]) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// checkApart refuses keys that a web server would hand out.
+// checkApart refuses keys that a web server would hand out, also where links
+// lead there.
 func (r *Repository) checkApart(keys string) error {
-	dir, err := filepath.Abs(r.Dir)
+	dir, err := resolved(r.Dir)
 	if err != nil {
 		return err
 	}
-	if keys == dir || strings.HasPrefix(keys, dir+string(filepath.Separator)) {
+	to, err := resolved(keys)
+	if err != nil {
+		return err
+	}
+	if to == dir || strings.HasPrefix(to, dir+string(filepath.Separator)) {
 		return refuse("give a folder outside the repository", "%s lies in the repository, which is served to everyone", keys)
 	}
 	return nil
+}
+
+// resolved is the absolute path without links, as far as it is there.
+func resolved(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		if real, err = resolved(filepath.Dir(path)); err == nil {
+			real = filepath.Join(real, filepath.Base(path))
+		}
+	}
+	return real, err
 }
 
 func (r *Repository) checkEmpty(keys string) error {

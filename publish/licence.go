@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
@@ -13,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -117,7 +117,11 @@ func (r *Repository) newLicenceKey(t *licence.Terms, another bool) (string, erro
 	if err != nil {
 		return "", err
 	}
-	named, _, err := t.Name(key.Public().(ed25519.PublicKey))
+	public, ok := key.Public().(ed25519.PublicKey)
+	if !ok {
+		return "", refuse("move "+path+" away, and another is made", "licences are signed with Ed25519, which %s is not", path)
+	}
+	named, _, err := t.Name(public)
 	*t = named
 	return path, err
 }
@@ -195,32 +199,16 @@ func (r *Repository) Licence(g Grant) (licence.Licence, []byte, error) {
 }
 
 // licenceKey finds a key at hand that the terms name.
-func (r *Repository) licenceKey(t licence.Terms) (ed25519.PrivateKey, error) {
-	dirs, err := r.keyDirs()
-	if err != nil {
-		return nil, err
-	}
-	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return nil, refuse("give the folder with --keys", "reading the keys: %v", err)
+func (r *Repository) licenceKey(t licence.Terms) (found ed25519.PrivateKey, err error) {
+	err = r.eachKey(func(_ string, key crypto.Signer) error {
+		_, id, err := keyID(key)
+		if _, named := t.Keys[id]; named && found == nil {
+			found, _ = key.(ed25519.PrivateKey) // the terms name no other kind
 		}
-		for _, e := range entries {
-			if e.IsDir() || !strings.HasSuffix(e.Name(), ".pem") {
-				continue
-			}
-			key, err := readKey(filepath.Join(dir, e.Name()))
-			if err != nil {
-				return nil, err
-			}
-			_, id, err := keyID(key)
-			if err != nil {
-				return nil, err
-			}
-			if _, named := t.Keys[id]; named {
-				return key, nil
-			}
-		}
+		return err
+	})
+	if err == nil && found == nil {
+		err = refuse("give the folder that has it with --keys", "the key for licences, offline-licence.pem, is not at hand")
 	}
-	return nil, refuse("give the folder that has it with --keys", "the key for licences, offline-licence.pem, is not at hand")
+	return found, err
 }

@@ -103,7 +103,7 @@ func (rel ModuleRelease) manifest(now time.Time) (*modules.Manifest, []byte, err
 	if err != nil {
 		return nil, nil, refuse("docs/operations.md says what a module's folder holds; --any-program publishes programs as they are", "%s is no module: %v", rel.Path, err)
 	}
-	img, data, _, err := readImage(rel.Path, bases.Checks{})
+	img, data, _, err := readImage(rel.Path, selection{}, bases.Checks{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -238,6 +238,13 @@ func (r *Repository) keepFar(name string, c bases.Checkpoint, keep map[string]bo
 		return nil
 	}
 	x, err := r.far(name, c)
+	if err != nil && r.lost(*c.Far) {
+		// No agent comes to what it named, and the next version lets go of it:
+		// for its sake nothing is kept, and pruning goes on.
+		keep[c.Far.Path()] = true // told once
+		r.warn("base %s: agents around version %d fetch the full image: %v", name, c.Version, err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -249,4 +256,12 @@ func (r *Repository) keepFar(name string, c bases.Checkpoint, keep map[string]bo
 		keep[x.On.Delta.Path()] = true
 	}
 	return nil
+}
+
+// lost says whether a blob is gone or damaged for good. A disk that cannot be read
+// may be well again.
+func (r *Repository) lost(b bases.Blob) bool {
+	err := r.checkBlob(b)
+	var unread *fs.PathError
+	return err != nil && (errors.Is(err, fs.ErrNotExist) || !errors.As(err, &unread))
 }

@@ -85,6 +85,12 @@ func (r *Repository) report(format string, args ...any) {
 	}
 }
 
+func (r *Repository) warn(format string, args ...any) {
+	if r.Warn != nil {
+		r.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
 // begin takes the lock of a repository that is there, see lock.
 func (r *Repository) begin(ctx context.Context) (*durable.Lock, error) {
 	if err := r.exists(); err != nil {

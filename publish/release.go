@@ -29,6 +29,9 @@ type Release struct {
 	Allow     string // why its form may differ, see package form
 	Notes     string
 
+	Include []string // patterns of the files of a folder, see selection; none: all
+	Exclude []string // patterns of files and folders that are left out
+
 	MinRecords int64    // 0: as before
 	MaxShrink  int      // percent of the records that may be gone; 0: as before, at first 50
 	MustHave   []string // nil: as before
@@ -164,11 +167,10 @@ func (r *Repository) compare(ctx context.Context, m, before *bases.Manifest, h h
 // tell makes warnings of findings, and notes what needs none.
 func (r *Repository) tell(done *Released) {
 	for _, f := range done.Findings {
-		switch {
-		case f.Severity == form.Warn:
+		if f.Severity == form.Warn {
 			done.Warnings = append(done.Warnings, f.Text)
-		case r.Warn != nil:
-			r.Warn(f.Text)
+		} else {
+			r.warn("%s", f.Text)
 		}
 	}
 }
@@ -202,7 +204,7 @@ func (r *Repository) letGo(h *history) (warnings []string) {
 		if c.Far == nil {
 			continue
 		}
-		if err := r.checkBlob(*c.Far); err != nil {
+		if err := r.checkBlob(*c.Far); r.lost(*c.Far) {
 			h.checkpoints[i].Far = nil
 			warnings = append(warnings, fmt.Sprintf("no way on from versions around %d: %v", c.Version, err))
 		}
@@ -230,14 +232,14 @@ func (r *Repository) putManifest(st *state, m *bases.Manifest) error {
 }
 
 // readImage reads the file or folder at path as it is at one moment. Path itself
-// may be a link.
-func readImage(path string, checks bases.Checks) (bases.Image, []byte, bases.Count, error) {
+// may be a link. What which leaves out is not read.
+func readImage(path string, which selection, checks bases.Checks) (bases.Image, []byte, bases.Count, error) {
 	var none bases.Count
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return bases.Image{}, nil, none, refuse("", "%v", err)
 	}
-	img, err := bases.NewImage(real)
+	img, err := bases.NewImageOf(real, which.skips)
 	if err != nil {
 		return bases.Image{}, nil, none, refuse("a base is a file, or a folder of plain files and folders; what is too many can be packed into fewer files, or be several bases", "%v", err)
 	}

@@ -2,7 +2,7 @@ package publish
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -273,7 +273,7 @@ func (c *rotation) unused(id string) error {
 
 // newKey reads the key that was given, or makes one. Its file is named after
 // the version that brings it, so that a call cut short finds it again.
-func (c *rotation) newKey(d Replaced, i int) (ed25519.PrivateKey, string, error) {
+func (c *rotation) newKey(d Replaced, i int) (crypto.Signer, string, error) {
 	if c.ask.New != "" {
 		key, err := readKey(c.ask.New)
 		return key, c.ask.New, err

@@ -19,7 +19,8 @@ const apart = 8
 // and Start of m, and the version as it is kept.
 func (r *release) ways(ctx context.Context, m *bases.Manifest, checkpoint bool) (made []bases.Delta, err error) {
 	start, ok := r.history.start()
-	fresh := checkpoint || !ok || start.SHA256 == m.Image.SHA256 || r.repo.checkBlob(start.Full) != nil
+	// What is gone for the most part is not to be fetched by who begins.
+	fresh := checkpoint || !ok || start.SHA256 == m.Image.SHA256 || m.Image.Size < start.Size/2 || r.repo.checkBlob(start.Full) != nil
 	r.most = start.Full.Size
 	if !fresh {
 		if made, err = r.deltas(ctx, []image{start}); err != nil {

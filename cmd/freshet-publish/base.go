@@ -37,7 +37,11 @@ version. Content that is empty, below the floor, or less than half or more than
 five times of the version before is refused, and nothing changes. So is what
 changed in form: a page of HTML in place of a list, a last line that is cut, a file
 of a folder that became empty, another kind of content. --allow REASON publishes
-it all the same. What is only strange is published and warned of, with exit code 3.`,
+it all the same. What is only strange is published and warned of, with exit code 3.
+
+Of a folder .git, .hg, .svn and .bzr never travel. --include and --exclude say what
+else does, each time anew; a pattern without a slash is held against each part of a
+path, one with a slash against the path. New dot files are pointed out.`,
 		Example: `  freshet-publish base /srv/repo domains /var/lib/feed/domains.txt
   freshet-publish base /srv/repo domains domains.txt --min-records 100000 --must-have evil.example
   freshet-publish base /srv/repo rules ./rules --every 24h --notes notes.txt`,
@@ -51,6 +55,8 @@ it all the same. What is only strange is published and warned of, with exit code
 	f.Int64Var(&rel.MinRecords, "min-records", 0, "fewest records that it may have (default as before)")
 	f.StringArrayVar(&rel.MustHave, "must-have", nil, "record that must be in it; may be repeated; \"\" alone empties the list")
 	f.StringArrayVar(&rel.MustLack, "must-lack", nil, "record that must not be in it; may be repeated; \"\" alone empties the list")
+	f.StringArrayVar(&rel.Include, "include", nil, "pattern of the files of a folder that are published, such as '*.yar'; may be repeated (default all)")
+	f.StringArrayVar(&rel.Exclude, "exclude", nil, "pattern of files and folders that are not, such as '.*' or docs; may be repeated")
 	f.IntVar(&rel.MaxShrink, "max-shrink", 0, "percent of its records that may be gone at once (default as before, at first 50)")
 	f.StringVar(&rel.Allow, "allow", "", "reason why its form differs from before, such as an encoding or a file that became empty; goes into the notes")
 	f.StringVar(&rel.Growth, "allow-growth", "", "reason why it is more than five times as large as before; goes into the notes")

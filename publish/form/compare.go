@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -74,7 +75,7 @@ func Compare(was *Form, is Form, limits Limits) []Finding {
 	if was.Version != 0 {
 		found = append(found, amounts(*was, is, limits)...)
 	}
-	found = append(found, compressed(is)...)
+	found = append(append(found, hidden(*was, is)...), compressed(is)...)
 	rank := map[Severity]int{Refuse: 0, Warn: 1, Note: 2}
 	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
 	return found
@@ -116,6 +117,26 @@ func kinds(was, is Form) []Finding {
 		Code: "kind", Severity: Refuse, Override: AllowForm, Hint: checkWriter + string(AllowForm) + " REASON",
 		Text: fmt.Sprintf("%s was %s in version %d and is %s", is.Name, what[was.Kind], was.Version, what[is.Kind]),
 	}}
+}
+
+// hidden notes files whose names begin with a dot, or that lie in such folders,
+// when they come: they are what is published by mistake.
+func hidden(was, is Form) []Finding {
+	var names []string
+	for p := range is.Files {
+		if _, known := was.Files[p]; !known && (strings.HasPrefix(p, ".") || strings.Contains(p, "/.")) {
+			names = append(names, p)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	text := is.Name + ": " + names[0]
+	if n := len(names) - 1; n > 0 {
+		text += " and " + english.Plural(n, "more dot file", "")
+	}
+	return []Finding{{Code: "dot-files", Severity: Note, Text: text + ", new in it, may be read by everyone now; --exclude '.*' leaves dot files out"}}
 }
 
 // compressed notes that what is published changes as a whole each time.

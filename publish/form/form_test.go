@@ -43,6 +43,21 @@ func tree(t *testing.T, version int64, contents ...string) form.Form {
 	return f
 }
 
+// treeOf is the form of a folder of files, each a path and its content.
+func treeOf(t *testing.T, version int64, files ...string) form.Form {
+	t.Helper()
+	image, content := "freshet-tree 1\n", ""
+	for i := 0; i < len(files); i += 2 {
+		image += fmt.Sprintf("- %d %s\n", len(files[i+1]), files[i])
+		content += files[i+1]
+	}
+	f, err := form.Of("b", version, int64(strings.Count(content, "\n")), bases.KindTree, []byte(image+"\n"+content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 const page = "<!DOCTYPE html>\n<html><head><title>Sorry, you have been blocked</title></head>\n<p>Please enable cookies.</p>\n</html>\n"
 
 func TestWhatChangedInForm(t *testing.T) {
@@ -97,6 +112,8 @@ func TestWhatChangedInForm(t *testing.T) {
 		{"a tree in place of a file", was(file(t, 1, list)), tree(t, 2, list), form.Limits{}, "kind:refuse", "was a file in version 1 and is a folder"},
 		{"a tree of compressed files", none, tree(t, 1, "\x1f\x8b\x08"+list, list[:500]), form.Limits{}, "compressed:note", "such as a.hdb, which is gzip"},
 		{"a tree with one of them", none, tree(t, 1, "\x1f\x8b\x08", list), form.Limits{}, "", ""},
+		{"dot files", none, treeOf(t, 1, ".env", "a\n", "sub/.cache/x", "b\n", "z.hdb", "c\n"), form.Limits{}, "dot-files:note", "b: .env and 1 more dot file, new in it"},
+		{"dot files that are known", was(treeOf(t, 1, ".env", "a\n")), treeOf(t, 2, ".env", "a\nb\n"), form.Limits{}, "", ""},
 		{"an old image that is lost", was(form.Form{Name: "b", Version: 1, Kind: bases.KindFile, Records: 1000, Size: int64(len(list))}), file(t, 2, lines(300)), form.Limits{}, "shrunk:refuse", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
