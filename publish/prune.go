@@ -40,8 +40,13 @@ func (r *Repository) Prune(ctx context.Context, dry bool) (*Pruned, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.sweep(ctx, st, grace, dry)
+}
+
+// sweep removes what no metadata reaches that was superseded less than since ago.
+func (r *Repository) sweep(ctx context.Context, st *state, since time.Duration, dry bool) (*Pruned, error) {
 	keep := map[string]bool{}
-	if err := r.keepMetadata(st, keep); err != nil {
+	if err := r.keepMetadata(st, since, keep); err != nil {
 		return nil, err
 	}
 	if !dry { // a release that was killed may have left its last name in the page cache alone
@@ -82,8 +87,9 @@ func (r *Repository) Prune(ctx context.Context, dry bool) (*Pruned, error) {
 	return p, nil
 }
 
-// keepMetadata marks the metadata to keep, and all that it reaches.
-func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
+// keepMetadata marks the current metadata and that superseded less than since ago,
+// and all that it reaches.
+func (r *Repository) keepMetadata(st *state, since time.Duration, keep map[string]bool) error {
 	for _, name := range st.files {
 		keep[name] = true
 	}
@@ -103,7 +109,7 @@ func (r *Repository) keepMetadata(st *state, keep map[string]bool) error {
 			if err != nil {
 				return err
 			}
-			if age >= grace {
+			if v < now && age >= since {
 				continue
 			}
 			keep[fmt.Sprintf("metadata/%d.%s.json", v, role)] = true

@@ -50,6 +50,9 @@ func TestKilledAtEachStep(t *testing.T) {
 		{"prune", func(dir string) []string {
 			return []string{"prune", dir + "/repo"}
 		}, 4, func(*publish.Summary) bool { return false }},
+		{"purge", func(dir string) []string {
+			return []string{"purge", dir + "/repo", "b", "1"}
+		}, 25, func(s *publish.Summary) bool { return len(s.Bases[0].Deltas) > 0 }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

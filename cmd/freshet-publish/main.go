@@ -114,6 +114,6 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 130 interrupted.`,
 	c.CompletionOptions.DisableDefaultCmd = true
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	c.AddCommand(a.initCommand(), a.baseCommand(), a.moduleCommand(), a.refreshCommand(), a.signCommand(), a.keyCommand(), a.licenceCommand(),
-		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.bundleCommand(), a.serveCommand(), a.versionCommand())
+		a.showCommand(), a.verifyCommand(), a.pruneCommand(), a.purgeCommand(), a.bundleCommand(), a.serveCommand(), a.versionCommand())
 	return c
 }
