@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/publish/feed"
 	"github.com/freshet/freshet/publish/form"
 )
 
@@ -16,7 +17,7 @@ const maxAhead = 5 * time.Minute
 // manifest reads the content and describes it, without blobs, as the version
 // after before (nil: the first). It gives nil where before has it already, and
 // an [Error] where it must not be published.
-func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manifest, []byte, error) {
+func (rel Release) manifest(now time.Time, f *feed.Feed, before *bases.Manifest) (*bases.Manifest, []byte, error) {
 	m := &bases.Manifest{
 		Type: "base", Name: rel.Name, Version: rel.Version, Published: rel.Published.UTC().Truncate(time.Second),
 		Stale: bases.ThresholdsFor(rel.Every), Notes: rel.Notes,
@@ -26,12 +27,12 @@ func (rel Release) manifest(now time.Time, before *bases.Manifest) (*bases.Manif
 		m.Published = now
 	}
 	rel.inherit(m, before)
-	img, data, count, err := readImage(rel.Path, selection{rel.Include, rel.Exclude}, m.Checks)
+	img, data, count, err := readImage(f.Path, selection{rel.Include, rel.Exclude}, m.Checks)
 	if err != nil {
 		return nil, nil, err
 	}
 	m.Image = img
-	rel.setFile(m, before)
+	rel.setFile(m, f.Name, before)
 	m.Records = count.Records
 	for _, o := range rel.overrides() {
 		if o.reason != "" {
@@ -98,13 +99,15 @@ func (rel Release) inherit(m, before *bases.Manifest) {
 
 // setFile keeps the file's name from version to version: engines are
 // configured with it.
-func (rel Release) setFile(m, before *bases.Manifest) {
+func (rel Release) setFile(m *bases.Manifest, name string, before *bases.Manifest) {
 	switch {
 	case m.Image.Kind != bases.KindFile:
 	case rel.File != "":
 		m.Image.File = rel.File
 	case before != nil && before.Image.Kind == bases.KindFile:
 		m.Image.File = before.Image.File
+	default:
+		m.Image.File = name // "" of a pipe, which check refuses
 	}
 }
 

@@ -36,6 +36,7 @@ type Repository struct {
 	Disk   *durable.Disk       // nil is the real one
 	Clock  *clock.Clock        // nil is the system's
 	Report func(step Progress) // nil is silent; called by one goroutine at a time
+	Stdin  io.Reader           // what the path "-" stands for
 	Warn   func(text string)   // of what a person should look after; nil is silent
 }
 

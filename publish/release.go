@@ -13,13 +13,16 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/publish/feed"
 	"github.com/freshet/freshet/publish/form"
 )
 
 // Release asks for a new version of a base.
 type Release struct {
 	Name      string
-	Path      string    // a file or a folder
+	Path      string    // a file, a folder, a pipe, or "-", which is the repository's Stdin
+	Unpack    bool      // publish what is in the archive at Path
+	Sort      bool      // publish its lines in order
 	File      string    // the file's name at the endpoint; "": as before, at first as in Path
 	Version   int64     // 0: the next
 	Published time.Time // zero: now
@@ -63,6 +66,15 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 	if err := rel.prepare(); err != nil {
 		return nil, err
 	}
+	f, err := feed.Open(ctx, feed.Source{Path: rel.Path, Stdin: r.Stdin, Unpack: rel.Unpack, Sort: rel.Sort})
+	var known *feed.Error
+	if errors.As(err, &known) {
+		return nil, refuse(known.Hint, "%s", known.Reason)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", rel.Path, err)
+	}
+	defer f.Close()
 	lock, st, ring, err := r.beginSigning(ctx)
 	if err != nil {
 		return nil, err
@@ -80,7 +92,7 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	r.report("reading %s", rel.Path)
-	m, image, err := rel.manifest(r.now(), before)
+	m, image, err := rel.manifest(r.now(), f, before)
 	if err != nil {
 		return nil, err
 	}
@@ -263,9 +275,6 @@ func readImage(path string, which selection, checks bases.Checks) (bases.Image, 
 	im := bases.Image{Kind: img.Kind(), Size: img.Size(), SHA256: sha256.Sum256(data)}
 	if im.SHA256 != bases.Hash(again.Sum(nil)) {
 		return bases.Image{}, nil, none, refuse("give a copy that nothing writes to", "%s changed while it was read", path)
-	}
-	if im.Kind == bases.KindFile {
-		im.File = filepath.Base(path)
 	}
 	return im, data, count, nil
 }

@@ -72,7 +72,7 @@ func (a *app) repository(dir string) *publish.Repository {
 	if len(keys) == 0 {
 		keys = filepath.SplitList(os.Getenv("FRESHET_KEYS"))
 	}
-	return &publish.Repository{Dir: dir, Keys: keys, Disk: disk(), Clock: testClock(), Report: a.progress, Warn: func(text string) { a.warn("%s", text) }}
+	return &publish.Repository{Dir: dir, Keys: keys, Disk: disk(), Clock: testClock(), Report: a.progress, Stdin: os.Stdin, Warn: func(text string) { a.warn("%s", text) }}
 }
 
 // print gives v as JSON with --json, else what text prints.

@@ -28,7 +28,8 @@ func (a *app) baseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "base REPO NAME PATH",
 		Short: "publish a version of a base",
-		Long: `base publishes the file or folder PATH as the next version of the base NAME.
+		Long: `base publishes the file or folder PATH as the next version of the base NAME. A pipe
+is read to its end, and - is the standard input; its first version needs --file.
 Content that the newest version has already, with the same checks and notes, is
 published again, as a sign of life, only once --every has passed.
 
@@ -44,6 +45,8 @@ else does, each time anew; a pattern without a slash is held against each part o
 path, one with a slash against the path. New dot files are pointed out.`,
 		Example: `  freshet-publish base /srv/repo domains /var/lib/feed/domains.txt
   freshet-publish base /srv/repo domains domains.txt --min-records 100000 --must-have evil.example
+  zcat feed.gz | freshet-publish base /srv/repo feed - --file feed.txt
+  freshet-publish base /srv/repo daily daily.cvd --unpack
   freshet-publish base /srv/repo rules ./rules --every 24h --notes notes.txt`,
 		Args: needs("REPO", "NAME", "PATH"),
 	}
@@ -55,6 +58,8 @@ path, one with a slash against the path. New dot files are pointed out.`,
 	f.Int64Var(&rel.MinRecords, "min-records", 0, "fewest records that it may have (default as before)")
 	f.StringArrayVar(&rel.MustHave, "must-have", nil, "record that must be in it; may be repeated; \"\" alone empties the list")
 	f.StringArrayVar(&rel.MustLack, "must-lack", nil, "record that must not be in it; may be repeated; \"\" alone empties the list")
+	f.BoolVar(&rel.Unpack, "unpack", false, "publish what is in PATH: gzip, bzip2, xz, zstd, zip, tar, or a CVD")
+	f.BoolVar(&rel.Sort, "sort", false, "publish the lines of PATH in order: deltas of shuffled lists are as large as the lists")
 	f.StringArrayVar(&rel.Include, "include", nil, "pattern of the files of a folder that are published, such as '*.yar'; may be repeated (default all)")
 	f.StringArrayVar(&rel.Exclude, "exclude", nil, "pattern of files and folders that are not, such as '.*' or docs; may be repeated")
 	f.IntVar(&rel.MaxShrink, "max-shrink", 0, "percent of its records that may be gone at once (default as before, at first 50)")
@@ -107,7 +112,7 @@ func (a *app) base(ctx context.Context, dir string, rel publish.Release, notes s
 		}
 		rel.Notes = text
 	}
-	if _, err := os.Stat(rel.Path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(rel.Path); rel.Path != "-" && errors.Is(err, fs.ErrNotExist) {
 		return &publish.Error{Reason: err.Error(), Hint: "PATH is the file or the folder that holds the records of " + rel.Name}
 	}
 	done, err := a.repository(dir).Publish(ctx, rel)

@@ -19,7 +19,7 @@ var floors = map[string]int{
 	"internal/clamd": 0, "firewall": 1, "internal/trust": 1, "internal/settings": 2, "internal/eventlog": 1,
 	"internal/api": 1, "internal/source": 1, "rollback": 1,
 	"bases": 2, "modules": 3, "modules/supervisor": 2,
-	"updater": 4, "publish": 4, "publish/form": 3,
+	"updater": 4, "publish": 5, "publish/form": 3, "publish/feed": 4,
 	"internal/licence": 1, "agent": 5,
 	"internal/schedule": 3, "internal/metrics": 2, "cmd/freshet": 6, "cmd/freshet-launch": 6, "cmd/freshet-publish": 6,
 	"internal/durable/crashtest": 1, "internal/trust/trusttest": 2, "internal/trust/conformance": 6, "internal/systemtest": 6, "internal/bench": 6, "internal/demo": 6,
