@@ -22,6 +22,7 @@ import (
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
+	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/eventlog"
 	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/modules/supervisor"
@@ -113,8 +114,9 @@ func (a *Agent) loadRecords() (*damagedRecords, error) {
 }
 
 // hold takes the state folder's lock and brings the folder into order, once.
-// resume says that an update should run soon. The caller holds a.mu.
-func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
+// resume says that an update should run soon. A service goes on where the state
+// cannot be read now, or not by this version. The caller holds a.mu.
+func (a *Agent) hold(ctx context.Context, service bool) (resume bool, err error) {
 	if a.lock != nil {
 		return false, nil
 	}
@@ -140,6 +142,12 @@ func (a *Agent) hold(ctx context.Context) (resume bool, err error) {
 		return false, a.release(err)
 	}
 	resume, err = a.updater(a.force).Start(ctx)
+	if durable.Lasting(err) && service {
+		// What protects goes on, and its age is told; each run tries again.
+		a.emit(event.StateUnread, map[string]string{"error": err.Error()})
+		a.warn("the state cannot be read", err)
+		err = nil
+	}
 	if err != nil {
 		return false, a.release(fmt.Errorf("starting from %s: %w", a.Dir, err))
 	}

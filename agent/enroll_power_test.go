@@ -201,7 +201,11 @@ func (e *enroller) tidy(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range (rollback.Store{Dir: filepath.Join(dir, "state")}).Generations() {
+	gens, err := (rollback.Store{Dir: filepath.Join(dir, "state")}).Generations()
+	if err != nil {
+		return err
+	}
+	for _, g := range gens {
 		for name, ref := range g.Bases {
 			named["state/bases/"+name+"/"+ref.Dir] = true
 			named["state/manifests/"+ref.Manifest+".json"] = true

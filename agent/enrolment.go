@@ -65,7 +65,7 @@ func (a *Agent) startEnrolment(e enrolment, from string) (api.Started, <-chan st
 		}
 		return api.Started{}, a.run.done, nil
 	}
-	_, err := a.hold(context.Background())
+	_, err := a.hold(context.Background(), false)
 	if err == nil {
 		e.Had, err = versionsOf(a.updater(a.force))
 	}

@@ -144,7 +144,7 @@ func (a *Agent) keepEvents(changes bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, err := a.hold(context.Background()); err != nil && a.lock == nil {
+	if _, err := a.hold(context.Background(), false); err != nil && a.lock == nil {
 		a.warn("what happens to the firewall is not among the events", err)
 	}
 }
@@ -153,7 +153,7 @@ func (a *Agent) keepEvents(changes bool) {
 // did to the firewall. Where an agent runs, it does so itself.
 func (a *Agent) TellFirewall(ctx context.Context) error {
 	a.mu.Lock()
-	_, err := a.hold(ctx)
+	_, err := a.hold(ctx, false)
 	a.mu.Unlock()
 	switch {
 	case err == nil:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/updater"
 )
@@ -24,6 +25,9 @@ type seen struct {
 
 func look(u *updater.Updater) (*seen, error) {
 	installed, _, err := u.Installed()
+	if durable.Lasting(err) {
+		installed, err = u.Shown(), nil // they age all the same
+	}
 	if err != nil {
 		return nil, err
 	}

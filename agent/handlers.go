@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,6 +137,34 @@ func (a *Agent) postRollback(w http.ResponseWriter, req *http.Request) error {
 	return api.Answer(w, api.Changes{Bases: out})
 }
 
+// postBaseHold keeps a base at a version.
+func (a *Agent) postBaseHold(w http.ResponseWriter, req *http.Request) error {
+	name := req.PathValue("name")
+	var ask api.HoldBase
+	if err := api.Decode(req.Body, &ask); err != nil {
+		return err
+	}
+	if ask.Version < 0 {
+		return &api.Error{Code: api.BadRequest, Text: "versions are numbered from 1"}
+	}
+	var out []api.Change
+	err := a.exclusively(req.Context(), "a hold", func(ctx context.Context, u *updater.Updater) error {
+		if _, _, err := installed(u, name); err != nil {
+			return err
+		}
+		c, err := u.Hold(ctx, name, ask.Version)
+		out = changesOf([]updater.Change{c})
+		return err
+	})
+	if errors.Is(err, updater.ErrNotKept) {
+		return &api.Error{Code: api.NothingBefore, Text: err.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	return api.Answer(w, api.Changes{Bases: out})
+}
+
 func (a *Agent) postRelease(w http.ResponseWriter, req *http.Request) error {
 	name := req.PathValue("name")
 	var out []api.Held
@@ -146,7 +173,7 @@ func (a *Agent) postRelease(w http.ResponseWriter, req *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(st.Quarantine, func(h rollback.Withdrawn) bool { return h.Base == name }) {
+		if _, out := st.Release(name); len(out) == 0 {
 			return &api.Error{Code: api.NothingHeld, Text: fmt.Sprintf("no version of base %q is held back", name)}
 		}
 		held, err := u.Release(ctx, name)
@@ -183,8 +210,12 @@ func canGoBack(u *updater.Updater, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := rollback.Before(now, name, store.Generations()); !ok {
-		return &api.Error{Code: api.NothingBefore, Text: fmt.Sprintf("base %q has no version before %d on this machine", name, now.Bases[name].Version)}
+	kept, err := store.Generations()
+	if err != nil {
+		return err
+	}
+	if _, ok := st.Before(now, name, kept); !ok {
+		return &api.Error{Code: api.NothingBefore, Text: fmt.Sprintf("base %q has no version before %d on this machine, but for those that were rejected", name, now.Bases[name].Version)}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (a *Agent) live(ctx context.Context, socket string, ready func()) error {
 func (a *Agent) begun(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	resume, err := a.hold(ctx)
+	resume, err := a.hold(ctx, true)
 	if err != nil {
 		return err
 	}

@@ -167,9 +167,13 @@ func (a *Agent) postGoBack(w http.ResponseWriter, req *http.Request) error {
 	}
 	var out api.WentBack
 	err := a.exclusively(req.Context(), "a rollback", func(ctx context.Context, u *updater.Updater) (err error) {
-		out.From, out.To, err = u.GoBack(ctx, ask.Generation)
+		r, err := u.GoBack(ctx, ask.Generation, ask.Force)
+		out.From, out.To, out.Removed = r.Left.Number, r.Back.Number, r.Lost()
 		return err
 	})
+	if errors.As(err, new(*rollback.RemovesError)) {
+		return &api.Error{Code: api.WouldRemove, Text: err.Error()}
+	}
 	if err != nil {
 		return moduleError(err)
 	}

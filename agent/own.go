@@ -125,7 +125,7 @@ func (a *Agent) create(spec api.TaskSpec) (api.Task, error) {
 	o := &own{Name: spec.Name, Type: spec.Type, Made: a.Clock.Now().UTC()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, err := a.hold(context.Background()); err != nil {
+	if _, err := a.hold(context.Background(), false); err != nil {
 		return api.Task{}, err
 	}
 	all := a.records.definitions()
@@ -163,7 +163,7 @@ func (a *Agent) remove(d definition) error {
 	if d.own == nil {
 		return badRequest("task %d (%s) is predefined: freshet task set %d --enabled=false turns it off", d.id, d.name, d.id)
 	}
-	if _, err := a.hold(context.Background()); err != nil {
+	if _, err := a.hold(context.Background(), false); err != nil {
 		return err
 	}
 	if a.run != nil && a.run.task == d.id {

@@ -31,6 +31,7 @@ func Routes() []Route {
 		{post, "/v1/bases/repair", true, "the same, and fetch anew what is damaged", (*Agent).postRepair},
 		{get, "/v1/bases/{name}/detail", false, "one base: its version, what is held back with its evidence, its engine, and what is delivered", (*Agent).getBase},
 		{post, "/v1/bases/{name}/rollback", true, "one base to the version before", (*Agent).postRollback},
+		{post, "/v1/bases/{name}/hold", true, "keep a base at its version, or go back to {\"version\"} and stay there", (*Agent).postBaseHold},
 		{post, "/v1/bases/{name}/release", true, "allow what is held back of a base again", (*Agent).postRelease},
 		{get, "/v1/modules", false, "the modules, installed and available", (*Agent).getModules},
 		{post, "/v1/modules/{name}/install", true, "fetch {\"version\"}, or the newest release of the installed line, and put it on trial", (*Agent).postInstall},
@@ -38,7 +39,7 @@ func Routes() []Route {
 		{post, "/v1/modules/{name}/hold", true, "keep a module at its release", (*Agent).postHold},
 		{post, "/v1/modules/{name}/release", true, "allow what is held back of a module again", (*Agent).postModuleRelease},
 		{get, "/v1/generations", false, "the generations kept, newest first", (*Agent).getGenerations},
-		{post, "/v1/rollback", true, "go back to what {\"generation\"} holds, or the one before", (*Agent).postGoBack},
+		{post, "/v1/rollback", true, "go back to what {\"generation\"} holds, or the previous one; where that removes bases or modules, only with {\"force\"}", (*Agent).postGoBack},
 		{get, "/v1/events", false, "events; ?since=TIME (RFC 3339), ?follow=1 streams those to come too, one a line, from the ?last=N before them on", (*Agent).getEvents},
 		{get, "/v1/plan", true, "what an update would do; fetches metadata alone", (*Agent).getPlan},
 		{get, "/v1/tasks", false, "all tasks", (*Agent).getTasks},
@@ -120,6 +121,8 @@ func (r Route) deed() string {
 		return "repairing bases"
 	case "/v1/bases/{name}/rollback":
 		return "rolling back a base"
+	case "/v1/bases/{name}/hold":
+		return "holding a base"
 	case "/v1/bases/{name}/release":
 		return "releasing what is held back"
 	case "/v1/modules/{name}/install":

@@ -39,7 +39,7 @@ func (a *Agent) set(d definition, c api.TaskChange) (api.Task, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, err := a.hold(context.Background()); err != nil {
+	if _, err := a.hold(context.Background(), false); err != nil {
 		return api.Task{}, err
 	}
 	d, err := a.definitionOf(d.id) // another may have deleted it

@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/rollback"
 	"github.com/freshet/freshet/updater"
 )
@@ -27,6 +30,10 @@ func (a *Agent) status() (api.Status, error) {
 		st.Sources = append(st.Sources, s.Name())
 	}
 	installed, state, err := u.Installed()
+	if durable.Lasting(err) && (st.Agent || !errors.Is(err, fs.ErrPermission)) {
+		st.StateError, err = err.Error(), nil
+		installed = u.Shown()
+	}
 	if err != nil {
 		return st, err
 	}
@@ -48,6 +55,10 @@ func (a *Agent) status() (api.Status, error) {
 	case len(st.Sources) == 0:
 		st.Why = noSource
 	}
+	if st.StateError != "" {
+		st.State, st.Why = "unknown", st.StateError+"; nothing is updated until it can be read, and engines keep what they have"
+	}
+	st.HistoryLost, st.Undecided = undecided(state, installed, u)
 	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)
@@ -57,6 +68,28 @@ func (a *Agent) status() (api.Status, error) {
 	st.Licence, _ = licenceOf(u)
 	st.Firewall = a.firewallStatus()
 	return st, nil
+}
+
+// undecided is when the history of rollbacks was lost, and what of the machine
+// that still holds back.
+func undecided(state rollback.State, installed []updater.Installed, u *updater.Updater) (time.Time, []string) {
+	if state.Lost == nil {
+		return time.Time{}, nil
+	}
+	var all []string
+	for _, b := range installed {
+		if state.Undecided("base", b.Name) {
+			all = append(all, b.Name)
+		}
+	}
+	if list, _, err := u.ListModules(); err == nil {
+		for _, m := range list {
+			if m.Good != "" && state.Undecided("module", m.Name) {
+				all = append(all, "module "+m.Name)
+			}
+		}
+	}
+	return state.Lost.At, all
 }
 
 func (s *seen) statuses(state rollback.State, now time.Time) []api.BaseStatus {
@@ -149,6 +182,9 @@ func joined(a, b string) string {
 func heldAbove(state rollback.State, b updater.Installed) string {
 	var newest rollback.Withdrawn
 	for _, w := range state.Quarantine {
+		if w.Base == b.Name && w.Module == "" && w.Version == 0 {
+			return w.Reason // whatever is newer
+		}
 		if w.Base == b.Name && w.Version > b.Ref.Version && w.Version > newest.Version {
 			newest = w
 		}

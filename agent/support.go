@@ -64,7 +64,8 @@ func (a *Agent) getSupport(w http.ResponseWriter, req *http.Request) error {
 	if miss("state", err); err == nil {
 		s.State = state
 	}
-	s.Generations = store.Generations()
+	s.Generations, err = store.Generations()
+	miss("generations", err)
 	s.Metadata, err = a.trusted(f)
 	miss("metadata", err)
 	s.Disk, err = diskOf(a.Dir)

@@ -134,7 +134,7 @@ func (a *Agent) begin(id int, name string) (*run, context.Context, error) {
 	case a.run != nil:
 		return nil, nil, &api.Error{Code: api.Busy, Text: fmt.Sprintf("%s is running", a.run.name)}
 	}
-	if _, err := a.hold(context.Background()); err != nil {
+	if _, err := a.hold(context.Background(), false); err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())

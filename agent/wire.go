@@ -38,7 +38,7 @@ func changesOf(all []updater.Change) []api.Change {
 func heldOf(all []rollback.Withdrawn) []api.Held {
 	out := []api.Held{}
 	for _, w := range all {
-		out = append(out, api.Held{Base: w.Base, Version: w.Version, Module: w.Module, Release: w.Release, At: w.At, Reason: w.Reason, ByHand: w.ByHand})
+		out = append(out, api.Held{Base: w.Base, Version: w.Version, Module: w.Module, Release: w.Release, At: w.At, Reason: w.Reason, ByHand: w.ByHand, By: w.By})
 	}
 	return out
 }

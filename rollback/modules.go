@@ -132,14 +132,15 @@ func CompareReleases(a, b string) int {
 }
 
 // ModuleBefore finds the newest slot of a module below the one in g among
-// older generations: what a rollback of that module returns to.
-func ModuleBefore(g Generation, module string, others []Generation) (Slot, bool) {
+// older generations, but for those that were rejected: what a rollback of that
+// module returns to.
+func (s State) ModuleBefore(g Generation, module string, others []Generation) (Slot, bool) {
 	var best Slot
 	found := false
 	now, ok := g.Modules[module]
 	for _, o := range others {
 		slot, had := o.Modules[module]
-		if !ok || !had || CompareReleases(slot.Version, now.Version) >= 0 {
+		if !ok || !had || CompareReleases(slot.Version, now.Version) >= 0 || s.RejectedModule(module, slot) {
 			continue
 		}
 		if !found || CompareReleases(slot.Version, best.Version) > 0 {
@@ -162,8 +163,8 @@ func FirewallOf(slot Slot, agent string, all []Generation) string {
 }
 
 // newestWithModuleBefore is the newest generation that holds what ModuleBefore finds.
-func newestWithModuleBefore(g Generation, module string, all []Generation) (int, bool) {
-	before, ok := ModuleBefore(g, module, all)
+func (s State) newestWithModuleBefore(g Generation, module string, all []Generation) (int, bool) {
+	before, ok := s.ModuleBefore(g, module, all)
 	newest := 0
 	for _, o := range all {
 		if slot, had := o.Modules[module]; ok && had && slot.Dir == before.Dir {
@@ -200,14 +201,25 @@ func (s State) ReleaseModule(module string) (State, []Withdrawn) {
 		}
 	}
 	s.Quarantine = keep
+	if module != "" && s.Undecided("module", module) {
+		out = append(out, Withdrawn{Module: module, At: s.Lost.At, Reason: s.Lost.Reason(), By: ByJudge})
+		s.Lost = s.Lost.decide("module", module)
+	}
 	return s, out
 }
 
 // ForgetModules drops what a confirmed newer release of a module has made
-// moot. What a person held as a whole stays held.
-func (s State) ForgetModules(confirmed map[string]Slot) State {
+// moot, but for releases that one of the generations kept holds, see
+// [State.Forget]. What a person held as a whole stays held.
+func (s State) ForgetModules(confirmed map[string]Slot, kept []Generation) State {
 	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool {
 		slot, ok := confirmed[w.Module]
+		if slices.ContainsFunc(kept, func(g Generation) bool {
+			old, had := g.Modules[w.Module]
+			return had && old.Version == w.Release
+		}) {
+			return false
+		}
 		return w.Module != "" && ok && w.Release != "" && CompareReleases(slot.Version, w.Release) > 0
 	})
 	return s
@@ -217,10 +229,13 @@ func (s State) ForgetModules(confirmed map[string]Slot) State {
 func (s State) equal(o State) bool {
 	same := slices.EqualFunc(s.Quarantine, o.Quarantine, func(a, b Withdrawn) bool {
 		sameAt := a.At.Equal(b.At)
-		a.At = b.At
+		a.At, a.By = b.At, a.who()
+		b.By = b.who()
 		return sameAt && a == b
 	})
-	return same && s.Format == o.Format && s.Current == o.Current && s.Good == o.Good && s.Previous == o.Previous &&
+	lost := s.Lost == nil && o.Lost == nil ||
+		s.Lost != nil && o.Lost != nil && s.Lost.At.Equal(o.Lost.At) && slices.Equal(s.Lost.Decided, o.Lost.Decided)
+	return same && lost && s.Format == o.Format && s.Current == o.Current && s.Good == o.Good && s.Previous == o.Previous &&
 		s.Last == o.Last && s.Trial == o.Trial && s.BadEnds == o.BadEnds && s.Layer == o.Layer && s.Over == o.Over &&
 		slices.Equal(s.Displaced, o.Displaced) && maps.Equal(s.Ends, o.Ends)
 }

@@ -160,7 +160,7 @@ func TestWhichReleasesOfAModuleAreHeld(t *testing.T) {
 			if _, held := st.Held("av", 1); held {
 				t.Error("a base of that name is held")
 			}
-			next := st.ForgetModules(map[string]rollback.Slot{"av": {Version: "1.3.0"}})
+			next := st.ForgetModules(map[string]rollback.Slot{"av": {Version: "1.3.0"}}, nil)
 			if len(next.Quarantine) != map[bool]int{true: 1}[row.by.Release == ""] {
 				t.Errorf("after a newer one: %+v", next.Quarantine)
 			}
@@ -180,10 +180,10 @@ func TestEachModuleKeepsItsVersionBefore(t *testing.T) {
 	if got, want := st.Keep(all), []int{1, 3, 4, 5}; !slices.Equal(got, want) {
 		t.Errorf("kept %v, want %v", got, want)
 	}
-	if slot, ok := rollback.ModuleBefore(all[4], "agent", all); !ok || slot.Version != "1.9.0" {
+	if slot, ok := st.ModuleBefore(all[4], "agent", all); !ok || slot.Version != "1.9.0" {
 		t.Errorf("agent goes back to %+v", slot)
 	}
-	if _, ok := rollback.ModuleBefore(all[0], "agent", all); ok {
+	if _, ok := st.ModuleBefore(all[0], "agent", all); ok {
 		t.Error("from its lowest version agent goes back to a higher one")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 // sealed is how the store's files are written: what they hold, and its
@@ -28,21 +30,37 @@ func seal(v any) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// unseal checks the sum before it reads the content into v.
-func unseal(data []byte, v any) error {
+// newestFile is the newest format of the store's files that this code reads.
+const newestFile = 1
+
+// unseal checks the sum before it reads the content, of the file at path, into
+// v. The error is a *[DamagedError], or a *[durable.NewerError]: a later format
+// may seal otherwise, and says so by its format outside and no sum as ours.
+func unseal(path string, data []byte, v any) error {
 	var s sealed
 	if err := json.Unmarshal(data, &s); err != nil {
-		return err
+		return &DamagedError{Path: path, Err: err}
 	}
-	if s.Content == nil {
-		return errors.New("it has no content")
+	if s.SHA256 == "" {
+		if err := durable.CheckFormat(path, data, newestFile); err != nil {
+			return err
+		}
 	}
 	var content bytes.Buffer
+	if s.Content == nil {
+		return &DamagedError{Path: path, Err: errors.New("it has no content")}
+	}
 	if err := json.Compact(&content, s.Content); err != nil {
-		return err
+		return &DamagedError{Path: path, Err: err}
 	}
 	if sum := sha256.Sum256(content.Bytes()); hex.EncodeToString(sum[:]) != s.SHA256 {
-		return fmt.Errorf("its SHA-256 is %x, it says %q", sum, s.SHA256)
+		return &DamagedError{Path: path, Err: fmt.Errorf("its SHA-256 is %x, it says %q", sum, s.SHA256)}
 	}
-	return json.Unmarshal(content.Bytes(), v)
+	if err := durable.CheckFormat(path, content.Bytes(), newestFile); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(content.Bytes(), v); err != nil {
+		return &DamagedError{Path: path, Err: err}
+	}
+	return nil
 }

@@ -39,13 +39,15 @@ type State struct {
 	Layer      int         `json:"layer,omitempty"`    // current: a trial of bases beside one of modules, see SwitchBases
 	Over       int         `json:"over,omitempty"`     // what was current before it
 	Quarantine []Withdrawn `json:"quarantine,omitempty"`
+	Lost       *Loss       `json:"lost,omitempty"` // nil: all that was rejected is in Quarantine
 
 	Displaced []int          `json:"displaced,omitempty"` // trials of modules, newest first, that newer ones took the place of: see [State.Displace]
 	Ends      map[string]int `json:"ends,omitempty"`      // bad ends of modules on trial, by name
 }
 
 // Withdrawn is a version of a base or of a module that is not to be installed
-// again, nor any below it, until a newer one comes or a person releases it.
+// again, nor any below it, until a newer one comes or a person releases it. An
+// entry without a version, which a person made, holds back every one.
 type Withdrawn struct {
 	Base    string    `json:"base,omitempty"`
 	Version int64     `json:"version,omitempty"`
@@ -53,7 +55,8 @@ type Withdrawn struct {
 	Release string    `json:"release,omitempty"` // the module's semantic version
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
-	ByHand  bool      `json:"by_hand,omitempty"` // an operator rolled back
+	ByHand  bool      `json:"by_hand,omitempty"` // a person rolled back or held
+	By      string    `json:"by,omitempty"`      // see ByJudge
 	Keys    string    `json:"keys,omitempty"`    // of a base: see [Ref]
 }
 
@@ -117,16 +120,15 @@ func Brief(reason string) string {
 func (s State) Withdraw(gone ...Withdrawn) State {
 	s.Quarantine = slices.Clone(s.Quarantine)
 	for _, w := range gone {
-		s.Quarantine = slices.DeleteFunc(s.Quarantine, func(o Withdrawn) bool {
-			return o.Base == w.Base && o.Version == w.Version && o.Module == w.Module && o.Release == w.Release
-		})
-		w.Reason = Brief(w.Reason)
+		s.Quarantine = slices.DeleteFunc(s.Quarantine, w.same)
+		w.Reason, w.By = Brief(w.Reason), w.who()
 		s.Quarantine = append(s.Quarantine, w)
 	}
 	return s
 }
 
-// Release takes all of a base's versions out of the quarantine and says which.
+// Release takes all of a base's versions out of the quarantine and says which:
+// after a loss of the history also those that it held back.
 func (s State) Release(base string) (State, []Withdrawn) {
 	var out []Withdrawn
 	var keep []Withdrawn
@@ -138,6 +140,10 @@ func (s State) Release(base string) (State, []Withdrawn) {
 		}
 	}
 	s.Quarantine = keep
+	if s.Undecided("base", base) {
+		out = append(out, Withdrawn{Base: base, At: s.Lost.At, Reason: s.Lost.Reason(), By: ByJudge})
+		s.Lost = s.Lost.decide("base", base)
+	}
 	return s, out
 }
 
@@ -154,19 +160,33 @@ func (s State) HeldFrom(base string, version int64, keys string) (Withdrawn, boo
 		if otherKeys(w.Keys, keys) {
 			continue
 		}
-		if w.Module == "" && w.Base == base && (w.Version == version || w.ByHand && version <= w.Version) {
+		if w.Module == "" && w.Base == base && (w.whole() || w.Version == version || w.ByHand && version <= w.Version) {
 			return w, true
 		}
 	}
 	return Withdrawn{}, false
 }
 
-// Forget drops what a confirmed newer version of a base has made moot.
-func (s State) Forget(confirmed map[string]Ref) State {
+// Forget drops what a confirmed newer version of a base has made moot. kept
+// are the generations on disk: while one of them holds a rejected version, that
+// it was rejected is remembered, so that no way back leads there.
+func (s State) Forget(confirmed map[string]Ref, kept []Generation) State {
 	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool {
 		now := confirmed[w.Base]
-		return w.Module == "" && (now.Version > w.Version || otherKeys(w.Keys, now.Keys))
+		if w.Module != "" || w.whole() {
+			return false
+		}
+		there := slices.ContainsFunc(kept, func(g Generation) bool {
+			ref, ok := g.Bases[w.Base]
+			return ok && ref.Version == w.Version && !otherKeys(w.Keys, ref.Keys)
+		})
+		return now.Version > w.Version && !there || otherKeys(w.Keys, now.Keys)
 	})
+	for name, ref := range confirmed {
+		if s.Undecided("base", name) && ref.Published.After(s.Lost.At) {
+			s.Lost = s.Lost.decide("base", name)
+		}
+	}
 	return s
 }
 
@@ -174,6 +194,9 @@ func (s State) Forget(confirmed map[string]Ref) State {
 // its versions are counted anew.
 func (s State) Disown() State {
 	s.Quarantine = slices.DeleteFunc(slices.Clone(s.Quarantine), func(w Withdrawn) bool { return w.Module == "" })
+	if s.Lost != nil {
+		s.Lost = s.Lost.decide("base", "*")
+	}
 	return s
 }
 
@@ -184,7 +207,7 @@ func otherKeys(a, b string) bool { return a != "" && b != "" && a != b }
 func (s State) Check() error {
 	switch {
 	case s.Format > StateFormat:
-		return fmt.Errorf("format %d was written by a newer agent; this one reads up to %d", s.Format, StateFormat)
+		return fmt.Errorf("format %d, and this agent writes %d", s.Format, StateFormat)
 	case s.Format < 1:
 		return fmt.Errorf("format %d", s.Format)
 	case min(s.Current, s.Good, s.Previous) < 0, max(s.Current, s.Good, s.Previous) > s.Last:
@@ -259,13 +282,14 @@ func (g Generation) Changed(old Generation) []string {
 }
 
 // Before finds the newest version of base below the one in g among older
-// generations: what a rollback of that base returns to.
-func Before(g Generation, base string, others []Generation) (Ref, bool) {
+// generations, but for those that were rejected: what a rollback of that base
+// returns to.
+func (s State) Before(g Generation, base string, others []Generation) (Ref, bool) {
 	var best Ref
 	now, ok := g.Bases[base]
 	for _, o := range others {
 		ref, had := o.Bases[base]
-		if ok && had && ref.Version < now.Version && ref.Version > best.Version {
+		if ok && had && ref.Version < now.Version && ref.Version > best.Version && !s.RejectedBase(base, ref) {
 			best = ref
 		}
 	}
@@ -287,7 +311,7 @@ func (s State) Keep(all []Generation) []int {
 		}
 	}
 	for base := range current.Bases {
-		before, ok := Before(current, base, all)
+		before, ok := s.Before(current, base, all)
 		if !ok {
 			continue
 		}
@@ -300,7 +324,7 @@ func (s State) Keep(all []Generation) []int {
 		keep[newest] = true
 	}
 	for module := range current.Modules {
-		if n, ok := newestWithModuleBefore(current, module, all); ok {
+		if n, ok := s.newestWithModuleBefore(current, module, all); ok {
 			keep[n] = true
 		}
 	}

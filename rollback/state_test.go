@@ -80,7 +80,7 @@ func TestAVersionLeftByHandHoldsBackAllUpToIt(t *testing.T) {
 
 func TestAConfirmedNewerVersionEndsTheQuarantine(t *testing.T) {
 	st := rollback.State{Format: 1}.Withdraw(rollback.Withdrawn{Base: "b", Version: 9}, rollback.Withdrawn{Base: "c", Version: 3})
-	st = st.Forget(map[string]rollback.Ref{"b": {Version: 10}, "c": {Version: 3}})
+	st = st.Forget(map[string]rollback.Ref{"b": {Version: 10}, "c": {Version: 3}}, nil)
 	if len(st.Quarantine) != 1 || st.Quarantine[0].Base != "c" {
 		t.Errorf("left: %+v", st.Quarantine)
 	}
@@ -106,11 +106,11 @@ func TestEachBaseKeepsItsVersionBefore(t *testing.T) {
 	if got, want := st.Keep(all), []int{1, 4, 5}; !slices.Equal(got, want) {
 		t.Errorf("kept %v, want %v: generation 1 has what slow was before", got, want)
 	}
-	ref, ok := rollback.Before(all[4], "slow", all)
+	ref, ok := st.Before(all[4], "slow", all)
 	if !ok || ref.Version != 1 {
 		t.Errorf("slow goes back to %+v", ref)
 	}
-	if _, ok := rollback.Before(all[0], "slow", all); ok {
+	if _, ok := st.Before(all[0], "slow", all); ok {
 		t.Error("from its lowest version slow goes back to a higher one")
 	}
 }

@@ -121,7 +121,11 @@ func TestPruningKeepsWhatTheStateNames(t *testing.T) {
 		checkStore(t, dir)
 	}
 	var left []int
-	for _, g := range s.Generations() {
+	gens, err := s.Generations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range gens {
 		left = append(left, g.Number)
 	}
 	if fmt.Sprint(left) != "[9 10]" {

@@ -3,6 +3,7 @@ package updater
 import (
 	"fmt"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
 )
@@ -78,15 +79,18 @@ func (u *Updater) demand(j *job) demand {
 	return d
 }
 
-// needed lists the folders of versions that a state cannot do without.
-func (u *Updater) needed(st rollback.State) map[string]bool {
+// needed lists the folders of versions that a state cannot do without. Of a
+// damaged generation nothing can be said; one that is only not read is an error.
+func (u *Updater) needed(st rollback.State) (map[string]bool, error) {
 	needed := map[string]bool{}
 	for _, n := range []int{st.Current, st.Good, st.Trial} {
-		if gen, err := u.store().Generation(n); err == nil {
-			for name, ref := range gen.Bases {
-				needed[u.versionDir(name, ref.Dir)] = true
-			}
+		gen, err := u.store().Generation(n)
+		if durable.Lasting(err) {
+			return nil, err
+		}
+		for name, ref := range gen.Bases {
+			needed[u.versionDir(name, ref.Dir)] = true
 		}
 	}
-	return needed
+	return needed, nil
 }

@@ -114,7 +114,11 @@ func (u *Updater) openOld(name string, version int64) (*oldImage, error) {
 	if version == 0 {
 		return &oldImage{ReaderAt: empty{}, close: func() {}}, nil
 	}
-	for _, g := range u.store().Generations() {
+	all, err := u.store().Generations()
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range all {
 		ref, ok := g.Bases[name]
 		if !ok || ref.Version != version {
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/event"
@@ -19,7 +20,7 @@ func (u *Updater) RollBack(ctx context.Context, names []string) ([]Change, error
 	if _, err := u.Start(ctx); err != nil {
 		return nil, err
 	}
-	_, now, err := u.load()
+	st, now, err := u.load()
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +32,7 @@ func (u *Updater) RollBack(ctx context.Context, names []string) ([]Change, error
 	var gone []rollback.Withdrawn
 	refs := map[string]rollback.Ref{}
 	for _, name := range names {
-		ref, err := u.before(now, name)
+		ref, err := u.before(st, now, name)
 		if err != nil && all {
 			continue
 		}
@@ -59,14 +60,21 @@ func (u *Updater) RollBack(ctx context.Context, names []string) ([]Change, error
 }
 
 // before finds the version to go back to, present on disk.
-func (u *Updater) before(now rollback.Generation, name string) (rollback.Ref, error) {
+func (u *Updater) before(st rollback.State, now rollback.Generation, name string) (rollback.Ref, error) {
 	installed, ok := now.Bases[name]
 	if !ok {
 		return rollback.Ref{}, fmt.Errorf("base %q is not installed", name)
 	}
-	ref, ok := rollback.Before(now, name, u.store().Generations())
-	if !ok || !u.present(name, ref) {
-		return ref, fmt.Errorf("base %q has no version before %d on this machine", name, installed.Version)
+	kept, err := u.store().Generations()
+	if err != nil {
+		return rollback.Ref{}, err
+	}
+	ref, ok := st.Before(now, name, kept)
+	if !ok {
+		return ref, fmt.Errorf("base %q has no version before %d on this machine, but for those that were rejected", name, installed.Version)
+	}
+	if err := u.presence(name, ref); err != nil {
+		return ref, fmt.Errorf("base %q version %d is not whole on this machine: %w", name, ref.Version, err)
 	}
 	return ref, nil
 }
@@ -85,8 +93,75 @@ func (u *Updater) tell(ctx context.Context, left rollback.Generation, changes []
 	return errors.Join(err, u.prune(st))
 }
 
+// Hold keeps a base at the version that it has, or goes back to version, which
+// is kept on this machine, and keeps it there, whatever newer ones come, until
+// [Updater.Release]. It gives what changed; to and from are the same if nothing
+// but the hold did.
+func (u *Updater) Hold(ctx context.Context, name string, version int64) (Change, error) {
+	if _, err := u.Start(ctx); err != nil {
+		return Change{}, err
+	}
+	st, now, err := u.load()
+	if err != nil {
+		return Change{}, err
+	}
+	ref, ok := now.Bases[name]
+	if !ok {
+		return Change{}, fmt.Errorf("base %q is not installed", name)
+	}
+	c := Change{Name: name, From: ref.Version, To: ref.Version}
+	at := u.Clock.Now().UTC()
+	hold := []rollback.Withdrawn{{Base: name, At: at, Reason: "held by an operator", ByHand: true}}
+	if version == 0 || version == ref.Version {
+		_, err = u.change(func(st rollback.State) (rollback.State, error) { return st.Withdraw(hold...), nil })
+	} else {
+		c.To = version
+		if ref, err = u.keptVersion(name, version); err != nil {
+			return Change{}, err
+		}
+		if c.From > c.To {
+			hold = append(hold, rollback.Withdrawn{Base: name, Version: c.From, Keys: now.Bases[name].Keys, At: at, Reason: "rolled back by an operator", ByHand: true})
+		}
+		gen := now.With(map[string]rollback.Ref{name: ref})
+		gen.Why, gen.Made, gen.Number = "hold", at, 0
+		_, err = u.change(func(st rollback.State) (rollback.State, error) {
+			return u.settleBases(st.Accept(gen).Withdraw(hold...), gen)
+		})
+	}
+	if err != nil {
+		return Change{}, err
+	}
+	u.emit(event.BaseHeld, "base", name, "version", fmt.Sprint(c.To))
+	if c.From == c.To {
+		return c, u.prune(st)
+	}
+	return c, u.tell(ctx, now, []Change{c})
+}
+
+// ErrNotKept says that a version of a base is not on this machine.
+var ErrNotKept = errors.New("it is not on this machine")
+
+// keptVersion finds a version of a base among the generations that are kept.
+func (u *Updater) keptVersion(name string, version int64) (rollback.Ref, error) {
+	kept, err := u.store().Generations()
+	if err != nil {
+		return rollback.Ref{}, err
+	}
+	var have []string
+	for _, g := range kept {
+		ref, ok := g.Bases[name]
+		if ok && ref.Version == version && u.present(name, ref) {
+			return ref, nil
+		}
+		if text := fmt.Sprint(ref.Version); ok && u.present(name, ref) && !slices.Contains(have, text) {
+			have = append(have, text)
+		}
+	}
+	return rollback.Ref{}, fmt.Errorf("base %q version %d: %w; there is %s", name, version, ErrNotKept, strings.Join(have, ", "))
+}
+
 // Release lets the versions of a base that are held back be installed again,
-// and says which they are.
+// and says which they are. A hold of every version has the version 0.
 func (u *Updater) Release(_ context.Context, name string) ([]rollback.Withdrawn, error) {
 	if err := bases.CheckName(name); err != nil {
 		return nil, err
@@ -103,7 +178,11 @@ func (u *Updater) Release(_ context.Context, name string) ([]rollback.Withdrawn,
 		return nil, err
 	}
 	for _, w := range out {
-		u.emit(event.BaseReleased, "base", name, "version", fmt.Sprint(w.Version))
+		version := "whatever is newer"
+		if w.Version != 0 {
+			version = fmt.Sprintf("version %d", w.Version)
+		}
+		u.emit(event.BaseReleased, "base", name, "version", fmt.Sprint(w.Version), "what", version)
 	}
 	return out, nil
 }

@@ -60,9 +60,16 @@ func (u *Updater) giveUp(st rollback.State, starts map[string]int64, want int64)
 		version    int64
 		size       int64
 	}
-	needed := u.needed(st)
+	needed, err := u.needed(st)
+	if err != nil {
+		return 0, err
+	}
+	gens, err := u.store().Generations()
+	if err != nil {
+		return 0, err
+	}
 	var all []old
-	for _, g := range u.store().Generations() {
+	for _, g := range gens {
 		for name, ref := range g.Bases {
 			path := u.versionDir(name, ref.Dir)
 			if needed[path] || starts[name] == ref.Version {

@@ -26,7 +26,11 @@ func (u *Updater) Generations() ([]KeptGeneration, error) {
 		return nil, err
 	}
 	out := []KeptGeneration{}
-	for _, g := range slices.Backward(u.store().Generations()) {
+	all, err := u.store().Generations()
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range slices.Backward(all) {
 		k := KeptGeneration{Generation: g, Lacks: u.lacks(g)}
 		k.Whole = k.Lacks == ""
 		var roles []string
@@ -60,26 +64,23 @@ func (u *Updater) lacks(g rollback.Generation) string {
 }
 
 // GoBack makes what generation n holds current, offline and without a trial: 0
-// is the good generation where another is on trial, else the previous one. What
-// is left behind is held back until a newer version comes or a person releases
-// it. The trust in the repository stays what it is. It gives the generations
-// left and returned to.
-func (u *Updater) GoBack(ctx context.Context, n int) (from, to int, err error) {
+// is the good generation where another is on trial, else the previous one; see
+// [rollback.Store.GoBack] for what is held back, and for force. The trust in the
+// repository stays what it is. It gives the generations left and returned to.
+func (u *Updater) GoBack(ctx context.Context, n int, force bool) (r rollback.Return, err error) {
 	if _, err := u.Start(ctx); err != nil {
-		return 0, 0, err
+		return r, err
 	}
-	var r rollback.Return
 	_, err = u.change(func(st rollback.State) (_ rollback.State, err error) {
-		st, r, err = u.store().GoBack(st, n, u.Clock.Now().UTC(), u.lacks)
+		st, r, err = u.store().GoBack(st, n, u.Clock.Now().UTC(), u.lacks, force)
 		return st, err
 	})
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
 	u.endTrial()
-	from, to = r.Left.Number, r.Back.Number
-	u.emit(event.WentBack, "from", fmt.Sprint(from), "to", fmt.Sprint(to), "what", r.String())
-	return from, to, u.showBack(ctx, r.Left, r.Back)
+	u.emit(event.WentBack, "from", fmt.Sprint(r.Left.Number), "to", fmt.Sprint(r.Back.Number), "what", r.String())
+	return r, u.showBack(ctx, r.Left, r.Back)
 }
 
 // showBack brings engines in line with a rollback that is committed.

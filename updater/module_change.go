@@ -165,8 +165,11 @@ func (u *Updater) RollBackModule(ctx context.Context, name string) (from, to str
 		if !ok {
 			return st, fmt.Errorf("%w: module %q is not installed", ErrNoModule, name)
 		}
-		kept := u.store().Generations()
-		before, ok := rollback.ModuleBefore(good, name, kept)
+		kept, err := u.store().Generations()
+		if err != nil {
+			return st, err
+		}
+		before, ok := st.ModuleBefore(good, name, kept)
 		if !ok || !u.slotThere(name, before) {
 			return st, fmt.Errorf("%w: module %q has no release before %s on this machine", ErrNothingNewer, name, slot.Version)
 		}
@@ -198,19 +201,23 @@ func (u *Updater) confirmed(st rollback.State, gen rollback.Generation) (rollbac
 // slotThere says whether a slot's folder is there. One that a package brought
 // is the package's.
 func (u *Updater) slotThere(name string, slot rollback.Slot) bool {
+	return u.slotPresence(name, slot) == nil
+}
+
+// slotPresence says why a slot is not there, or that the disk does not say.
+func (u *Updater) slotPresence(name string, slot rollback.Slot) error {
 	if slot.Image == "" {
-		return true
+		return nil
 	}
 	m, err := u.moduleManifest(slot.Manifest)
 	if err != nil {
-		return false
+		return err
 	}
 	r, err := bases.OpenVersion(u.slotDir(name, slot.Dir), m.Image)
 	if err != nil {
-		return false
+		return err
 	}
-	r.Close()
-	return true
+	return r.Close()
 }
 
 // HoldModule keeps a module at the release that it has, whatever comes, until

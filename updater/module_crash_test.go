@@ -127,7 +127,7 @@ func (m *moduleWorld) acts() []moduleAct {
 			if g, err := (rollback.Store{Dir: u.Dir}).Generation(st.Good); err != nil || g.Modules["agent"].Version == "1.0.0" {
 				return err
 			}
-			_, _, err = u.GoBack(ctx, 0)
+			_, err = u.GoBack(ctx, 0, true)
 			return err
 		}, "1.1.0", back},
 	}

@@ -2,7 +2,6 @@ package updater
 
 import (
 	"encoding/json"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/modules"
 	"github.com/freshet/freshet/rollback"
@@ -31,17 +31,19 @@ func (u *Updater) availablePath() string { return filepath.Join(u.Dir, "modules"
 
 // available reads the list; what cannot be read is empty.
 func (u *Updater) available() []available {
-	f, err := os.Open(u.availablePath())
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	var list []available
-	data, err := io.ReadAll(io.LimitReader(f, maxAvailable))
-	if err != nil || json.Unmarshal(data, &list) != nil {
-		return nil
-	}
+	list, _ := u.readAvailable()
 	return list
+}
+
+// readAvailable reads the list; a damaged one is empty. The error is that the
+// disk does not give it: what it names must not be removed then.
+func (u *Updater) readAvailable() ([]available, error) {
+	var list []available
+	err := u.Disk.ReadJSON(u.availablePath(), maxAvailable, 1, &list)
+	if err != nil && !durable.Lasting(err) {
+		return nil, nil
+	}
+	return list, err
 }
 
 // availableManifests gives the manifests of what is available.
@@ -111,7 +113,7 @@ func (u *Updater) tellAvailable(v *moduleView, j *moduleJob) {
 	}[u.Modules.mode(m.Name)]
 	if j.further {
 		what = "of line " + modules.Line(m.Version) + ", which is installed when told to alone: freshet modules install " + m.Name + " " + m.Version
-	} else if w, held := v.state.HeldModule(m.Name, m.Version); held {
+	} else if w, held := heldRelease(v.state, m); held {
 		what = "it is held back (" + w.Reason + ")"
 	}
 	u.emit(event.ModuleAvailable, "module", m.Name, "version", m.Version, "what", what)
@@ -169,11 +171,14 @@ func (u *Updater) ListModules() ([]Module, rollback.State, error) {
 		return all[name]
 	}
 	at(modules.Agent).Installed = trimV(u.Version)
-	gens := u.store().Generations()
+	gens, err := u.store().Generations()
+	if err != nil {
+		return nil, st, err
+	}
 	for name, slot := range now.Modules {
 		m := at(name)
 		m.Installed, m.Good = slot.Version, good.Modules[name].Version
-		if before, ok := rollback.ModuleBefore(good, name, gens); ok {
+		if before, ok := st.ModuleBefore(good, name, gens); ok {
 			m.Before = before.Version
 		}
 		if stored, err := u.moduleManifest(slot.Manifest); err == nil {

@@ -77,7 +77,8 @@ func (u *Updater) moduleWays(m *modules.Manifest) []moduleStep {
 // slotsAtHand maps the images of a module that are on disk to their folders.
 func (u *Updater) slotsAtHand(name string) map[string]string {
 	have := map[string]string{}
-	for _, g := range u.store().Generations() {
+	all, _ := u.store().Generations() // without them a delta is not found: that costs a download
+	for _, g := range all {
 		slot, ok := g.Modules[name]
 		dir := u.slotDir(name, slot.Dir)
 		if ok && slot.Image != "" && !u.damaged[dir] {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/rollback"
 )
 
@@ -20,20 +21,30 @@ func (u *Updater) pruneNow() error {
 }
 
 // keepsModules says which slots and manifests of modules stay: those of the
-// generations gens, which are kept, and what is on offer.
-func (u *Updater) keepsModules(gens []rollback.Generation, slots, manifests map[string]bool) {
+// generations gens, which are kept, and what is on offer. After an error that is
+// not known, and nothing may be removed.
+func (u *Updater) keepsModules(gens []rollback.Generation, slots, manifests map[string]bool) error {
 	for _, g := range gens {
 		for name, slot := range g.Modules {
 			slots[filepath.Join(name, slot.Dir)] = true
 			manifests[slot.Manifest+".json"] = true
 		}
 	}
-	for _, a := range u.available() {
+	list, err := u.readAvailable()
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
 		manifests[a.Manifest.String()+".json"] = true
-		if m, err := u.moduleManifest(a.Manifest.String()); err == nil {
+		m, err := u.moduleManifest(a.Manifest.String())
+		if durable.Withheld(err) {
+			return err
+		}
+		if err == nil {
 			slots[filepath.Join(m.Name, m.Dir())] = true
 		}
 	}
+	return nil
 }
 
 // pruneSlots removes the slots that are not to be kept, and from which no

@@ -271,7 +271,7 @@ func (u *Updater) planModules(ctx context.Context, o *offer, p *Plan) error {
 			continue
 		}
 		c := ModulePlan{Name: m.Name, From: j.installed.Version, To: m.Version, Full: m.Full.Size}
-		if w, held := v.state.HeldModule(m.Name, m.Version); held {
+		if w, held := heldRelease(v.state, m); held {
 			c.Held = w.Reason
 		}
 		if j.refused != nil {
@@ -291,12 +291,20 @@ func (u *Updater) planModules(ctx context.Context, o *offer, p *Plan) error {
 
 // pushes says whether a release is fetched without a person's word.
 func (u *Updater) pushes(v *moduleView, j *moduleJob) bool {
-	name, version := j.manifest.Name, j.manifest.Version
+	name := j.manifest.Name
 	if j.further || !j.newer() || j.refused != nil || u.Modules.mode(name) == ModulesDisabled {
 		return false
 	}
-	_, held := v.state.HeldModule(name, version)
+	_, held := heldRelease(v.state, j.manifest)
 	return !held
+}
+
+// heldRelease says whether a release is not installed without a person's word.
+func heldRelease(st rollback.State, m *modules.Manifest) (rollback.Withdrawn, bool) {
+	if w, held := st.HeldModule(m.Name, m.Version); held {
+		return w, true
+	}
+	return st.HeldByLoss("module", m.Name, m.Published)
 }
 
 func (u *Updater) moduleFailed(j *moduleJob, err error) {

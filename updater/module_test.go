@@ -360,9 +360,9 @@ func TestGoingBackToAGenerationNeedsNoNetwork(t *testing.T) {
 	if err != nil || list[0].Role != "current, good" || !list[0].Whole {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	from, to, err := w.updater(policy("1.1.0")).GoBack(t.Context(), 0)
-	if err != nil || from != st.Current || to != st.Previous {
-		t.Fatalf("%d to %d, %v", from, to, err)
+	back, err := w.updater(policy("1.1.0")).GoBack(t.Context(), 0, false)
+	if err != nil || back.Left.Number != st.Current || back.Back.Number != st.Previous {
+		t.Fatalf("%d to %d, %v", back.Left.Number, back.Back.Number, err)
 	}
 	w.expectModule("agent", "1.0.0", "1.0.0")
 	w.expect("list", 2)
@@ -372,7 +372,7 @@ func TestGoingBackToAGenerationNeedsNoNetwork(t *testing.T) {
 	if w.marksOf().below(floor) {
 		t.Error("the trust went back")
 	}
-	if _, _, err := w.updater(policy("1.0.0")).GoBack(t.Context(), 99); !errors.Is(err, rollback.ErrNoGeneration) {
+	if _, err := w.updater(policy("1.0.0")).GoBack(t.Context(), 99, false); !errors.Is(err, rollback.ErrNoGeneration) {
 		t.Errorf("%v", err)
 	}
 }

@@ -40,7 +40,10 @@ func (u *Updater) slots() ([]*keptSlot, error) {
 		}
 	}
 	add(now)
-	all := u.store().Generations()
+	all, err := u.store().Generations()
+	if err != nil {
+		return nil, err
+	}
 	keep := st.Keep(all)
 	for _, g := range slices.Backward(all) {
 		if slices.Contains(keep, g.Number) {

@@ -100,7 +100,11 @@ func (w *world) judge(well bool) {
 	if !st.OnTrial() {
 		w.t.Fatalf("nothing is on trial: %+v", st)
 	}
-	next := st.Confirm().ForgetModules(current.Modules)
+	kept, err := rollback.Store{Dir: filepath.Join(w.dir, "state")}.Generations()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	next := st.Confirm().ForgetModules(current.Modules, kept)
 	if !well {
 		var gone []rollback.Withdrawn
 		for _, name := range current.ChangedModules(good) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -145,7 +144,11 @@ func (u *Updater) plan(ctx context.Context, s *survey, name string, t trust.Targ
 		return nil, err
 	}
 	j := &job{name: name, manifest: m, data: data, hash: bases.Hash(t.SHA256), keys: t.Keys}
-	if w, ok := s.state.HeldFrom(name, m.Version, t.Keys); ok && !u.Foreign {
+	w, held := s.state.HeldFrom(name, m.Version, t.Keys)
+	if !held {
+		w, held = s.state.HeldByLoss("base", name, m.Published)
+	}
+	if held && !u.Foreign {
 		j.held = w.Reason
 		return j, nil
 	}
@@ -301,7 +304,8 @@ func (u *Updater) sourcesFrom(first source.Source) []source.Source {
 // atHand lists the versions of a base whose content is on disk.
 func (u *Updater) atHand(name string) map[int64]bases.Hash {
 	have := map[int64]bases.Hash{}
-	for _, g := range u.store().Generations() {
+	all, _ := u.store().Generations() // without them a delta is not found: that costs a download
+	for _, g := range all {
 		ref, ok := g.Bases[name]
 		var h bases.Hash
 		if ok && h.UnmarshalText([]byte(ref.Image)) == nil && u.present(name, ref) && !u.damaged[u.versionDir(name, ref.Dir)] {
@@ -313,17 +317,19 @@ func (u *Updater) atHand(name string) map[int64]bases.Hash {
 
 // present says whether a version's folder is there and has the right size; its
 // content is judged by verify.
-func (u *Updater) present(name string, ref rollback.Ref) bool {
+func (u *Updater) present(name string, ref rollback.Ref) bool { return u.presence(name, ref) == nil }
+
+// presence says why a version is not present, or that the disk does not say.
+func (u *Updater) presence(name string, ref rollback.Ref) error {
 	m, err := u.storedManifest(name, ref)
 	if err != nil {
-		return false
+		return err
 	}
 	r, err := bases.OpenVersion(u.versionDir(name, ref.Dir), m.Image)
 	if err != nil {
-		return false
+		return err
 	}
-	r.Close()
-	return true
+	return r.Close()
 }
 
 // Plan says what an update would do now. It fetches metadata alone.
@@ -387,7 +393,7 @@ func (u *Updater) readManifest(hash string) ([]byte, error) {
 	if err := want.UnmarshalText([]byte(hash)); err != nil {
 		return nil, fs.ErrNotExist
 	}
-	data, err := os.ReadFile(u.manifestPath(hash))
+	data, err := u.Disk.ReadFile(u.manifestPath(hash), bases.MaxManifest)
 	if err != nil {
 		return nil, err
 	}

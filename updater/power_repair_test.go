@@ -48,7 +48,11 @@ func (p *power) damage(dir string, a act) {
 		p.must(overwrite(files[0], data))
 	}
 	struck := map[string]bool{}
-	for _, g := range (rollback.Store{Dir: dir}).Generations() {
+	gens, err := (rollback.Store{Dir: dir}).Generations()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, g := range gens {
 		for name, ref := range g.Bases {
 			if !p.whole(dir, name, ref) {
 				struck[name+"/"+ref.Dir] = true
@@ -100,7 +104,11 @@ func (p *power) mends(dir string, floor marks, a act) {
 		p.t.Fatalf("the next repair: %v; %v", err, p.events)
 	}
 	p.spoilt = nil
-	for _, g := range (rollback.Store{Dir: dir}).Generations() {
+	gens, err := (rollback.Store{Dir: dir}).Generations()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, g := range gens {
 		for name, ref := range g.Bases {
 			if !p.whole(dir, name, ref) {
 				p.t.Fatalf("after the next repair %s version %d is damaged", name, ref.Version)

@@ -273,8 +273,9 @@ func (p *power) checkTidy(dir string) {
 	store := rollback.Store{Dir: dir}
 	st, err := store.Load()
 	p.must(err)
-	all := store.Generations()
-	known := []string{"bases", "generations", "manifests", "tmp", "trust", "state.json", "state.lock", "agent-id"}
+	all, err := store.Generations()
+	p.must(err)
+	known := []string{"bases", "generations", "manifests", "tmp", "trust", "state.json", "quarantine.json", "state.lock", "agent-id"}
 	for _, g := range all {
 		if !slices.Contains(st.Keep(all), g.Number) {
 			p.t.Errorf("generation %d is kept for nothing", g.Number)

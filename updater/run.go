@@ -126,7 +126,7 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 	var ready []*job
 	for _, j := range s.jobs {
 		if j.held != "" {
-			u.note(fmt.Sprintf("%s stays at version %d: %d is held back (%s) until freshet bases release %s",
+			u.note(fmt.Sprintf("%s stays at version %d: %d is held back (%s) until freshet bases unhold %s",
 				j.name, s.now.Bases[j.name].Version, j.manifest.Version, j.held, j.name))
 			continue
 		}
@@ -276,7 +276,11 @@ func (u *Updater) confirm(s *survey, gen rollback.Generation, ready []*job) erro
 		if u.Foreign {
 			st = st.Disown()
 		}
-		return st.Forget(gen.Bases), err
+		if err != nil {
+			return st, err
+		}
+		kept, err := u.store().Generations()
+		return st.Forget(gen.Bases, kept), err
 	})
 	if err != nil {
 		return err

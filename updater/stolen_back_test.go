@@ -37,7 +37,7 @@ func TestAVersionLeftByHandIsHeldBackThoughItsNumberIsLower(t *testing.T) {
 	w.update(updater.Updated)
 	w.expect("list", 2)
 
-	if _, _, err := w.updater().GoBack(t.Context(), 0); err != nil {
+	if _, err := w.updater().GoBack(t.Context(), 0, false); err != nil {
 		t.Fatal(err)
 	}
 	w.expect("list", math.MaxInt64)

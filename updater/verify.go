@@ -34,6 +34,19 @@ func (u *Updater) Installed() ([]Installed, rollback.State, error) {
 	return list, st, nil
 }
 
+// Shown lists the versions that the links which engines read lead to: what is in
+// use, as far as it is known, where the state cannot be read.
+func (u *Updater) Shown() []Installed {
+	list := []Installed{}
+	refs := u.fromLinks()
+	for _, name := range slices.Sorted(maps.Keys(refs)) {
+		if m, err := u.storedManifest(name, refs[name]); err == nil {
+			list = append(list, Installed{Name: name, Ref: refs[name], Manifest: m, Path: u.versionDir(name, currentLink)})
+		}
+	}
+	return list
+}
+
 // kept is a version of a base that a kept generation names.
 type kept struct {
 	name string
@@ -68,7 +81,10 @@ func (u *Updater) versions(names []string) ([]*kept, error) {
 		}
 	}
 	add(now, true)
-	all := u.store().Generations()
+	all, err := u.store().Generations()
+	if err != nil {
+		return nil, err
+	}
 	slices.Reverse(all)
 	for _, g := range all {
 		if slices.Contains(st.Keep(all), g.Number) {
@@ -162,7 +178,10 @@ func (u *Updater) Repair(ctx context.Context, names []string, progress func(Prog
 	if err != nil {
 		return nil, err
 	}
-	needed := u.needed(st)
+	needed, err := u.needed(st)
+	if err != nil {
+		return nil, err
+	}
 	out := []Verified{}
 	var changed []string
 	for _, k := range list {

@@ -141,9 +141,9 @@ func (u *Updater) prune(st rollback.State) error {
 	}
 	keepDirs := map[string]bool{}
 	keepManifests := map[string]bool{}
-	gens := u.store().Generations()
-	if u.leftBehind(gens) {
-		return nil
+	gens, err := u.store().Generations()
+	if err != nil || u.leftBehind(gens) {
+		return err
 	}
 	for _, g := range gens {
 		for name, ref := range g.Bases {
@@ -152,7 +152,9 @@ func (u *Updater) prune(st rollback.State) error {
 		}
 	}
 	keepSlots := map[string]bool{}
-	u.keepsModules(gens, keepSlots, keepManifests)
+	if err := u.keepsModules(gens, keepSlots, keepManifests); err != nil {
+		return err
+	}
 	return errors.Join(
 		u.pruneVersions(keepDirs),
 		u.pruneSlots(keepSlots),

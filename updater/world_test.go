@@ -219,7 +219,10 @@ func (w *world) checkTidy() {
 	if len(left) > 0 {
 		w.t.Errorf("left over: %v", left)
 	}
-	gens := rollback.Store{Dir: filepath.Join(w.dir, "state")}.Generations()
+	gens, err := rollback.Store{Dir: filepath.Join(w.dir, "state")}.Generations()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	refs := map[string]bool{}
 	for _, g := range gens {
 		for name, ref := range g.Bases {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 
 func basesCommand(o *options) *cobra.Command {
 	return group("bases", "List, verify and roll back the installed bases",
-		basesListCommand(o), basesShowCommand(o), basesDeliveredCommand(o), basesVerifyCommand(o), basesRepairCommand(o), basesRollbackCommand(o), basesReleaseCommand(o))
+		basesListCommand(o), basesShowCommand(o), basesDeliveredCommand(o), basesVerifyCommand(o), basesRepairCommand(o), basesRollbackCommand(o), basesHoldCommand(o), basesUnholdCommand(o))
 }
 
 // ask sends one request and reads its answer into out.
@@ -112,10 +113,11 @@ func printVerified(w io.Writer, out api.VerifiedAll, asJSON bool) error {
 
 func basesRollbackCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "rollback NAME", Short: "Bring a base back to the version before, offline",
-		Long: `Rollback brings a base back to the version before. The version left, and all
-below it, are held back until a newer one comes or freshet bases release. All
-bases at once: freshet task start 7.`,
+		Use: "rollback NAME", Short: "Bring a base back to the previous version, offline",
+		Long: `Rollback brings a base back to the previous version, but for those that were
+rolled back before. The version left, and all below it, are on hold until a
+newer one comes or freshet bases unhold; freshet bases hold stays where it is
+whatever comes. All bases at once: freshet task start 7.`,
 		Example: "  freshet bases rollback urls",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -134,10 +136,47 @@ bases at once: freshet task start 7.`,
 	}
 }
 
-func basesReleaseCommand(o *options) *cobra.Command {
+func basesHoldCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "release NAME", Short: "Allow what is held back of a base again",
-		Example: "  freshet bases release urls",
+		Use: "hold NAME [VERSION]", Short: "Keep a base at its version, or go back to one and stay there",
+		Long: `Hold keeps a base at the installed version, or goes back, offline, to one that is
+kept on this machine (freshet generations), and stays there whatever newer ones
+come, until freshet bases unhold. It grows old meanwhile: status says how old,
+and the events of staleness are logged as always.`,
+		Example: "  freshet bases hold urls\n  freshet bases hold urls 41",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var ask api.HoldBase
+			if len(args) == 2 {
+				n, err := strconv.ParseInt(args[1], 10, 64)
+				if err != nil || n < 1 {
+					return &api.Error{Code: api.Usage, Text: fmt.Sprintf("%q is no version of a base", args[1]), Hint: "freshet generations lists those kept"}
+				}
+				ask.Version = n
+			}
+			var out api.Changes
+			if err := o.ask(cmd.Context(), http.MethodPost, "/v1/bases/"+pathPart(args[0])+"/hold", ask, &out); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), out)
+			}
+			for _, c := range out.Bases {
+				from := ""
+				if c.From != c.To {
+					from = fmt.Sprintf("version %d to %d; ", c.From, c.To)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %sit stays at version %d until freshet bases unhold %s\n", c.Name, from, c.To, c.Name)
+			}
+			return nil
+		},
+	}
+}
+
+func basesUnholdCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "unhold NAME", Aliases: []string{"release"}, Short: "Allow what is on hold or quarantined of a base again",
+		Example: "  freshet bases unhold urls",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var out api.Released
@@ -148,7 +187,11 @@ func basesReleaseCommand(o *options) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), out)
 			}
 			for _, h := range out.Released {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: version %d may be installed again\n", h.Base, h.Version)
+				what := "whatever is on offer"
+				if h.Version != 0 {
+					what = fmt.Sprintf("version %d", h.Version)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s may be installed again\n", h.Base, what)
 			}
 			return nil
 		},

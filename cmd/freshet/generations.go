@@ -60,17 +60,19 @@ func held(g api.Generation) string {
 }
 
 func rollbackCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var ask api.GoBack
+	c := &cobra.Command{
 		Use: "rollback [GENERATION]", Short: "Go back to an older generation, offline",
 		Long: `Rollback goes back to the good generation where another is on trial, else to the
-one before, or to the one named: bases and modules together. What is left
-behind is held back until a newer version comes; the trust in the repository
-is never set back. An agent that does not answer within a second is passed over:
+previous one, or to the one named: bases and modules together. What is left
+behind is held back until a newer version comes, and is not the previous one
+again; the trust in the repository is never set back. Where it would remove
+bases or engines that are installed it lists them and does nothing, unless
+--force says so. An agent that does not answer within a second is passed over:
 the supervisor, which takes that from root alone, goes back and starts another.`,
-		Example: "  freshet rollback\n  freshet rollback 41",
+		Example: "  freshet rollback\n  freshet rollback 41\n  freshet rollback 3 --force",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var ask api.GoBack
 			if len(args) == 1 {
 				n, err := strconv.Atoi(args[0])
 				if err != nil || n < 1 {
@@ -86,9 +88,14 @@ the supervisor, which takes that from root alone, goes back and starts another.`
 				return printJSON(cmd.OutOrStdout(), out)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "generation %d to what %d holds\n", out.From, out.To)
+			if len(out.Removed) > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "removed: %s\n", strings.Join(out.Removed, ", "))
+			}
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&ask.Force, "force", false, "go back also where bases or engines are removed by it")
+	return c
 }
 
 // patience is how long an agent may take to say its version before a rollback
@@ -106,13 +113,15 @@ func (o *options) goBack(ctx context.Context, ask api.GoBack) (api.WentBack, err
 		err = o.ask(ctx, http.MethodPost, "/v1/rollback", ask, &out)
 		return out, err
 	}
-	out.From, out.To, err = supervisor.GoBack(ctx, o.runtime(), ask.Generation)
+	out.From, out.To, out.Removed, err = supervisor.GoBack(ctx, o.runtime(), ask.Generation, ask.Force)
 	switch {
 	case errors.Is(err, supervisor.ErrNone):
 		return out, &api.Error{
 			Code: api.Unreachable, Text: fmt.Sprintf("the agent does not answer within %s, and %v", patience, err),
 			Hint: "run it as root: without the agent only root may go back",
 		}
+	case errors.As(err, new(*rollback.RemovesError)):
+		return out, &api.Error{Code: api.WouldRemove, Text: err.Error()}
 	case errors.Is(err, rollback.ErrNoGeneration):
 		return out, &api.Error{Code: api.NoSuchGeneration, Text: err.Error()}
 	}

@@ -159,7 +159,7 @@ func modulesRollbackCommand(o *options) *cobra.Command {
 		Use: "rollback NAME", Short: "Bring a module back to the release before, offline",
 		Long: `Rollback ends a trial, or goes back to the release before the good one. The
 release left, and all below it, are held back until a newer one comes or
-freshet modules release.`,
+freshet modules unhold.`,
 		Example: "  freshet modules rollback agent",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.changeModule(cmd, args[0], "rollback", nil) },
@@ -201,7 +201,7 @@ func modulesHoldCommand(o *options) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), out)
 			}
 			for _, m := range out.Modules {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: stays at %s until freshet modules release %s\n", m.Name, m.Installed, m.Name)
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: stays at %s until freshet modules unhold %s\n", m.Name, m.Installed, m.Name)
 			}
 			return nil
 		},
@@ -210,8 +210,8 @@ func modulesHoldCommand(o *options) *cobra.Command {
 
 func modulesReleaseCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "release NAME", Short: "Allow what is held back of a module again",
-		Example: "  freshet modules release agent",
+		Use: "unhold NAME", Aliases: []string{"release"}, Short: "Allow what is on hold or quarantined of a module again",
+		Example: "  freshet modules unhold agent",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var out api.Released

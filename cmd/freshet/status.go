@@ -106,6 +106,9 @@ func warnings(st api.Status) []string {
 	if st.Refused != "" {
 		all = append(all, refusedNote(st))
 	}
+	if len(st.Undecided) > 0 {
+		all = append(all, "what was rolled back is not known any more: freshet status says what to do")
+	}
 	if last := st.Update.Last; last != nil && last.Outcome == api.Failed && last.Hint != "" {
 		all = append(all, "what to do: "+last.Hint)
 	}
@@ -164,6 +167,9 @@ func printStatus(w io.Writer, st api.Status) {
 }
 
 func headline(st api.Status) string {
+	if st.State == "unknown" {
+		return "the state of the bases is not known"
+	}
 	if st.State == "without databases" {
 		return "running without databases"
 	}
@@ -195,7 +201,11 @@ func notes(st api.Status) []string {
 		all = append(all, fmt.Sprintf("generation %d is on trial", st.Generation))
 	}
 	for _, h := range st.Held {
-		all = append(all, heldNote(h))
+		all = append(all, heldNote(h)+holdCost(st, h))
+	}
+	if len(st.Undecided) > 0 {
+		all = append(all, fmt.Sprintf("what was rolled back before %s is not known any more: of %s nothing that was published before is installed (freshet bases unhold NAME, freshet modules unhold NAME)",
+			stamp(st.HistoryLost), strings.Join(st.Undecided, ", ")))
 	}
 	all = append(all, licenceNotes(st)...)
 	return append(all, engineNotes(st)...)
@@ -204,12 +214,24 @@ func notes(st api.Status) []string {
 func heldNote(h api.Held) string {
 	since := fmt.Sprintf("since %s: %s", stamp(h.At), oneLine(h.Reason))
 	switch {
+	case h.Module == "" && h.Version == 0:
+		return fmt.Sprintf("%s is on hold %s (freshet bases unhold %s)", h.Base, since, h.Base)
 	case h.Module == "":
-		return fmt.Sprintf("%s version %d is held back %s (freshet bases release %s)", h.Base, h.Version, since, h.Base)
+		return fmt.Sprintf("%s version %d is held back %s (freshet bases unhold %s)", h.Base, h.Version, since, h.Base)
 	case h.Release == "":
-		return fmt.Sprintf("module %s is kept at its release %s (freshet modules release %s)", h.Module, since, h.Module)
+		return fmt.Sprintf("module %s is kept at its release %s (freshet modules unhold %s)", h.Module, since, h.Module)
 	}
-	return fmt.Sprintf("module %s %s is held back %s (freshet modules release %s)", h.Module, h.Release, since, h.Module)
+	return fmt.Sprintf("module %s %s is held back %s (freshet modules unhold %s)", h.Module, h.Release, since, h.Module)
+}
+
+// holdCost is how old the version is that a whole base is held at.
+func holdCost(st api.Status, h api.Held) string {
+	for _, b := range st.Bases {
+		if h.Module == "" && h.Version == 0 && b.Name == h.Base {
+			return fmt.Sprintf(": version %d is %s old", b.Version, span(time.Duration(b.Age)*time.Second))
+		}
+	}
+	return ""
 }
 
 func printBases(w io.Writer, all []api.BaseStatus, missing ...api.Missing) {

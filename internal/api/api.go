@@ -26,7 +26,7 @@ const (
 type Status struct {
 	Version    string       `json:"version"`
 	Agent      bool         `json:"agent"` // false: no agent runs, the command read the state folder itself
-	State      string       `json:"state"` // of the stalest base: "up to date", "out of date", "totally out of date", "without databases"
+	State      string       `json:"state"` // of the stalest base: "up to date", "out of date", "totally out of date", "without databases"; "unknown": see StateError
 	Why        string       `json:"why,omitempty"`
 	Now        time.Time    `json:"now"` // what ages are counted to: the clock, or SignedAt if that is later
 	SignedAt   time.Time    `json:"signed_at,omitzero"`
@@ -42,6 +42,16 @@ type Status struct {
 	Refused    string       `json:"settings_refused,omitempty"` // why the file as it is now is not in force
 
 	Supervisor *Supervisor `json:"supervisor,omitempty"` // nil: none runs
+
+	// StateError is why the state folder's files cannot be read now, or not by
+	// this version. Nothing is updated then, and engines keep what they have: of
+	// Bases and Held only what is still known is told.
+	StateError string `json:"state_error,omitempty"`
+	// HistoryLost is when it was found that nothing is known any more of what was
+	// rolled back. Undecided names the installed bases and modules of which
+	// nothing that was published before is installed, until a person allows it.
+	HistoryLost time.Time `json:"history_lost,omitzero"`
+	Undecided   []string  `json:"undecided,omitempty"`
 
 	// Firewall is nil where it is not wanted.
 	Firewall *FirewallStatus `json:"firewall,omitempty"`
@@ -80,7 +90,7 @@ type BaseStatus struct {
 }
 
 // Held is a version that is not installed again until a newer one comes or a
-// person releases it.
+// person releases it. Without a version, or release, it is every one.
 type Held struct {
 	Base    string    `json:"base,omitempty"`
 	Version int64     `json:"version,omitempty"`
@@ -89,6 +99,7 @@ type Held struct {
 	At      time.Time `json:"at"`
 	Reason  string    `json:"reason"`
 	ByHand  bool      `json:"by_hand,omitempty"`
+	By      string    `json:"by,omitempty"` // judge, operator or console
 
 	// Evidence is the end of what the engine's program wrote, at most 4 KiB. It
 	// is given with one base, and in a support file.

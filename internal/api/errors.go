@@ -27,6 +27,7 @@ const (
 	NothingToDo   Code = "nothing_to_do"
 
 	NoSuchGeneration Code = "no_such_generation"
+	WouldRemove      Code = "would_remove"
 	TooLarge         Code = "too_large"
 	LicenceRefused   Code = "licence_refused"
 	EnrolledAlready  Code = "enrolled_already"
@@ -83,9 +84,10 @@ var Meanings = []Meaning{
 	{NothingBefore, http.StatusConflict, ExitFailed, "only the version before the installed one is kept"},
 	{NothingHeld, http.StatusConflict, ExitFailed, "freshet status shows what is held back"},
 	{NoSuchModule, http.StatusNotFound, ExitFailed, "freshet modules list names those that are known; one that is not installed yet is named under modules in the settings"},
-	{ModuleHeld, http.StatusConflict, ExitFailed, "freshet modules release NAME allows it again"},
+	{ModuleHeld, http.StatusConflict, ExitFailed, "freshet modules unhold NAME allows it again"},
 	{NothingToDo, http.StatusConflict, ExitFailed, "freshet modules show NAME tells what there is"},
 	{NoSuchGeneration, http.StatusConflict, ExitFailed, "freshet generations lists those that are kept"},
+	{WouldRemove, http.StatusConflict, ExitFailed, "freshet generations shows what each holds; --force goes there all the same"},
 	{TooLarge, http.StatusRequestEntityTooLarge, ExitUsage, ""},
 	{LicenceRefused, http.StatusUnprocessableEntity, ExitFailed, "freshet licence show has the ID of this agent and of its repository"},
 	{EnrolledAlready, http.StatusConflict, ExitFailed, "--replace changes over; what is trusted now stays in force until the first update from there has succeeded"},

@@ -89,11 +89,19 @@ type Generations struct {
 
 // GoBack asks for what an older generation holds.
 type GoBack struct {
-	Generation int `json:"generation,omitempty"` // 0: the one before
+	Generation int  `json:"generation,omitempty"` // 0: the previous one
+	Force      bool `json:"force,omitempty"`      // also where bases or modules are removed
+}
+
+// HoldBase asks to keep a base where it is, or to go back and stay there.
+type HoldBase struct {
+	Version int64 `json:"version,omitempty"` // 0: the installed one
 }
 
 // WentBack answers it.
 type WentBack struct {
 	From int `json:"from"`
 	To   int `json:"to"`
+
+	Removed []string `json:"removed,omitempty"` // "base NAME", "module NAME": they were installed, and are not any more
 }

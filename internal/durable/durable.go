@@ -37,6 +37,11 @@ type Disk struct {
 	// returned although the step was done, as a disk may answer. Steps that a
 	// caller takes itself (see Do) have none.
 	After func(op, path string) error
+
+	// Read, if set, is called before each read of a file; an error from it is
+	// returned in place of the content, as a failing disk or a kernel without
+	// descriptors may answer.
+	Read func(path string) error
 }
 
 func (d *Disk) step(op, path string) error {

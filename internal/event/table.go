@@ -15,6 +15,7 @@ const (
 	BaseUpdateFailed         Code = "BaseUpdateFailed"
 	BaseRefused              Code = "BaseRefused"
 	BaseRolledBack           Code = "BaseRolledBack"
+	BaseHeld                 Code = "BaseHeld"
 	BaseReleased             Code = "BaseReleased"
 	BaseDamaged              Code = "BaseDamaged"
 	BaseRepaired             Code = "BaseRepaired"
@@ -65,6 +66,8 @@ const (
 	FirewallUnavailable      Code = "FirewallUnavailable"
 	FirewallOff              Code = "FirewallOff"
 	StateDamaged             Code = "StateDamaged"
+	HistoryLost              Code = "HistoryLost"
+	StateUnread              Code = "StateUnread"
 	DiskCeiling              Code = "DiskCeiling"
 	VersionGivenUp           Code = "VersionGivenUp"
 	MetricsFailed            Code = "MetricsFailed"
@@ -105,8 +108,9 @@ var Table = []Kind{
 	{BasesUpdated, Info, "bases updated: {bases}", ""},
 	{BaseUpdateFailed, Error, "base {base} could not be updated to version {version}: {error}", "the installed version stays in use; the next run tries again, from all sources"},
 	{BaseRefused, Error, "base {base} version {version} was refused: {error}", "the installed version stays in use; tell the publisher"},
-	{BaseRolledBack, Warning, "base {base} rolled back from version {from} to {to}: {error}", "it is kept until a newer version; freshet bases release {base} allows version {from} again"},
-	{BaseReleased, Info, "base {base}: version {version} may be installed again", ""},
+	{BaseRolledBack, Warning, "base {base} rolled back from version {from} to {to}: {error}", "it is kept until a newer version; freshet bases unhold {base} allows version {from} again"},
+	{BaseHeld, Info, "base {base} is held at version {version} by an operator: nothing newer is installed", "freshet bases unhold {base} lets it go on"},
+	{BaseReleased, Info, "base {base}: {what} may be installed again", ""},
 	{BaseDamaged, Critical, "base {base} version {version} is damaged: {error}", "freshet bases repair {base} fetches it again; the agent does so by itself within a day"},
 	{BaseRepaired, Info, "base {base} version {version} was repaired", ""},
 	{BasesAreUpToDate, Info, "bases are up to date again", ""},
@@ -161,17 +165,19 @@ var Table = []Kind{
 	{ModuleUpdated, Info, "module {module} is updated from {from} to {version}", ""},
 	{ModuleUpdateFailed, Error, "module {module} could not be updated to {version}: {error}", "the installed version goes on running; the next run tries again, from all sources"},
 	{ModuleRefused, Warning, "module {module} {version} is not installed: {error}", "the installed version goes on running; freshet modules list shows what there is"},
-	{ModuleRolledBack, Error, "module {module} rolled back from {from} to {to}: {error}", "it is kept until a newer version; freshet modules release {module} allows {from} again"},
-	{ModuleHeld, Info, "module {module} stays at {version}, by an operator", "freshet modules release {module} lets it be updated again"},
+	{ModuleRolledBack, Error, "module {module} rolled back from {from} to {to}: {error}", "it is kept until a newer version; freshet modules unhold {module} allows {from} again"},
+	{ModuleHeld, Info, "module {module} stays at {version}, by an operator", "freshet modules unhold {module} lets it be updated again"},
 	{ModuleReleased, Info, "module {module}: {version} may be installed again", ""},
 	{ModuleDamaged, Critical, "module {module} {version} is damaged: {error}", "freshet bases repair fetches it again; the agent does so by itself within a day"},
 	{ModuleRepaired, Info, "module {module} {version} was repaired", ""},
-	{WentBack, Warning, "went back from generation {from} to what generation {to} holds: {what}", "what was left is held back; freshet bases release and freshet modules release allow it again"},
+	{WentBack, Warning, "went back from generation {from} to what generation {to} holds: {what}", "what was left is held back; freshet bases unhold and freshet modules unhold allow it again"},
 	{ModuleSwitched, Info, "module {module} went from {from} to {to}; it was away for {gap}", ""},
 	{AgentFailing, Critical, "the agent {version} does not keep running: {error}", "it is started again at longer and longer intervals, and what engines have stays in use; see journalctl -u freshet, and ask {support}"},
 	{AgentOfPackage, Critical, "the agent {version} cannot be started, and the package's program serves in its place: {error}", "databases are updated as before; remove the cause, then restart the service"},
 	{PackageRegistered, Info, "the package's build {version} is installed as a version of the agent", ""},
 	{StateDamaged, Critical, "the state file is damaged: {error}", "the newest generation that verifies is in use; see freshet status"},
+	{StateUnread, Critical, "the state cannot be read, and nothing is updated: {error}", "what engines have stays in use, and each run tries again; a file of a newer version is for the version that the error names; one that the disk does not give any more can be moved away: the state is then recovered from what there is"},
+	{HistoryLost, Critical, "what was rolled back before {at} is not known any more: nothing that was published before is installed", "the next version that the publisher makes is; freshet bases unhold NAME and freshet modules unhold NAME allow what there is"},
 	{DiskCeiling, Error, "{what} does not fit below the disk ceiling of {ceiling} bytes: {path} takes {used}, {need} more are needed", "raise disk.ceiling in the settings, or name fewer bases there; the installed bases stay in use"},
 	{VersionGivenUp, Info, "base {base} version {version}, kept to go back to, was removed to stay below the disk ceiling: {bytes} bytes", ""},
 	{MetricsFailed, Warning, "metrics are not given at {where}: {error}", "see metrics in the settings; freshet service install lets the service write the file's folder"},

@@ -93,7 +93,10 @@ func (e *endpoint) checkSettled() rollback.State {
 	if st.OnTrial() {
 		e.t.Fatalf("on trial: %+v", st)
 	}
-	all := store.Generations()
+	all, err := store.Generations()
+	if err != nil {
+		e.t.Fatal(err)
+	}
 	referred := map[string]bool{}
 	for _, g := range all {
 		if !slices.Contains(st.Keep(all), g.Number) {

@@ -40,6 +40,9 @@ type Message struct {
 	From       int  `json:"from,omitempty"`       // of its answer
 	To         int  `json:"to,omitempty"`
 	None       bool `json:"none,omitempty"` // the error is rollback.ErrNoGeneration
+
+	Force bool     `json:"force,omitempty"` // of go-back: also where that removes something
+	Lost  []string `json:"lost,omitempty"`  // of its answer: what that removes; with an error, why it was refused
 }
 
 // What is asked or told.

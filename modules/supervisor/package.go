@@ -51,6 +51,7 @@ func (s *Supervisor) registerPackage() error {
 	}
 	have, installed := v.good.Modules[agentModule]
 	_, held := v.HeldModule(agentModule, slot.Version)
+	held = held || installed && v.Undecided("module", agentModule) // it may be one that was rejected
 	newer := !installed || rollback.CompareReleases(slot.Version, have.Version) > 0 || slot.Version == have.Version && sameKind(have) && slot.Dir != have.Dir
 	waits := v.ofModules && rollback.CompareReleases(slot.Version, v.trial.Modules[agentModule].Version) <= 0
 	if held || !newer || waits {

@@ -84,20 +84,24 @@ func (s *Supervisor) requested(l *line, m Message) {
 		l.answer(m, Message{}, fmt.Errorf("%q is not understood", m.Do))
 		return
 	}
-	r, err := s.goBack(m.Generation)
-	l.answer(m, Message{From: r.Left.Number, To: r.Back.Number, None: errors.Is(err, rollback.ErrNoGeneration)}, err)
+	r, err := s.goBack(m.Generation, m.Force)
+	a := Message{From: r.Left.Number, To: r.Back.Number, None: errors.Is(err, rollback.ErrNoGeneration), Lost: r.Lost()}
+	if removes := new(rollback.RemovesError); errors.As(err, &removes) {
+		a.To, a.Lost = removes.To, removes.Lost
+	}
+	l.answer(m, a, err)
 }
 
 // goBack makes what a generation holds current, as [rollback.Store.GoBack] does.
 // The agent, of which nothing is known but that it did not answer, is not asked:
 // another one starts, and brings engines in line.
-func (s *Supervisor) goBack(n int) (rollback.Return, error) {
+func (s *Supervisor) goBack(n int, force bool) (rollback.Return, error) {
 	var r rollback.Return
 	if s.stopping || s.become != "" {
 		return r, errors.New("the supervisor is about to end or to be replaced: try again in a few seconds")
 	}
 	_, err := s.change(func(st rollback.State) (_ rollback.State, err error) {
-		st, r, err = s.store().GoBack(st, n, s.Clock.Now().UTC(), s.lacks)
+		st, r, err = s.store().GoBack(st, n, s.Clock.Now().UTC(), s.lacks, force)
 		return st, err
 	})
 	if err != nil {
@@ -139,33 +143,36 @@ func (s *Supervisor) lacks(g rollback.Generation) string {
 var ErrNone = errors.New("no supervisor answers")
 
 // GoBack has the supervisor whose runtime folder this is make current what a
-// generation holds, without its agent; 0 is the one before. It gives the
-// generations left and returned to. The error is ErrNone, or
-// rollback.ErrNoGeneration, where it is one of these.
-func GoBack(ctx context.Context, runtime string, generation int) (from, to int, err error) {
+// generation holds, without its agent; 0 is the previous one. It gives the
+// generations left and returned to, and what is gone with force. The error is
+// ErrNone, rollback.ErrNoGeneration, or a *rollback.RemovesError, where it is one
+// of these.
+func GoBack(ctx context.Context, runtime string, generation int, force bool) (from, to int, lost []string, err error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", requestSocket(runtime))
 	if err != nil {
-		return 0, 0, fmt.Errorf("%w at %s: %w", ErrNone, requestSocket(runtime), err)
+		return 0, 0, nil, fmt.Errorf("%w at %s: %w", ErrNone, requestSocket(runtime), err)
 	}
 	l := newLine(conn)
 	defer l.Close()
-	if err := l.send(Message{ID: 1, Do: doGoBack, Generation: generation}); err != nil {
-		return 0, 0, err
+	if err := l.send(Message{ID: 1, Do: doGoBack, Generation: generation, Force: force}); err != nil {
+		return 0, 0, nil, err
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
 	a, err := readMessage(bufio.NewReader(conn))
 	switch {
 	case err != nil:
-		return 0, 0, fmt.Errorf("reading the supervisor's answer: %w", err)
+		return 0, 0, nil, fmt.Errorf("reading the supervisor's answer: %w", err)
 	case a.None:
-		return 0, 0, &noGeneration{a.Error}
+		return 0, 0, nil, &noGeneration{a.Error}
+	case a.Error != "" && len(a.Lost) > 0:
+		return 0, 0, nil, &rollback.RemovesError{To: a.To, Lost: a.Lost}
 	case a.Error != "":
-		return 0, 0, errors.New(a.Error)
+		return 0, 0, nil, errors.New(a.Error)
 	}
-	return a.From, a.To, nil
+	return a.From, a.To, a.Lost, nil
 }
 
 // noGeneration is rollback.ErrNoGeneration, in another process's words.

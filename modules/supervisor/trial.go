@@ -260,7 +260,11 @@ func (s *Supervisor) confirm() {
 			return st, nil // bases are on trial beside it: after them
 		}
 		g, err := s.store().Generation(st.Current)
-		return st.Confirm().ForgetModules(g.Modules), err
+		if err != nil {
+			return st, err
+		}
+		kept, err := s.store().Generations()
+		return st.Confirm().ForgetModules(g.Modules, kept), err
 	})
 	if err != nil || waits {
 		if err != nil {
@@ -360,7 +364,7 @@ func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollbac
 			"module": name, "from": orNone(slots[name].Version), "to": orNone(to.Version),
 			"check": check, "error": check + ": " + text, "lines": lines, "settings": "the operator's edits stay", "support": ask,
 		})
-		e.Hint = fmt.Sprintf("nothing needs to be done now: %s %s, and %s is not installed again by itself. Tell %s what stands here; freshet modules release %s allows it again",
+		e.Hint = fmt.Sprintf("nothing needs to be done now: %s %s, and %s is not installed again by itself. Tell %s what stands here; freshet modules unhold %s allows it again",
 			orNone(to.Version), then, orNone(slots[name].Version), ask, name)
 		s.tellEvent(e)
 	}
