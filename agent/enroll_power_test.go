@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
@@ -243,7 +241,6 @@ func TestEnrollingSurvivesAnyEnd(t *testing.T) {
 		{"at a first repository", nil, one},
 		{"at another repository", one, two},
 	}
-	seed := uint64(time.Now().UnixNano())
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			e := &enroller{tmp: tmp, here: filepath.Join(tmp, "here"), first: row.first, then: row.then}
@@ -255,9 +252,9 @@ func TestEnrollingSurvivesAnyEnd(t *testing.T) {
 			if err := os.Mkdir(copies, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			swept, err := s.Run(copies, rand.New(rand.NewPCG(seed, 0)))
+			swept, err := s.Run(copies, crashtest.Random(t))
 			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
+				t.Fatal(err)
 			}
 			if t.Logf("%+v", swept); swept.Steps < 5 || swept.Failed < 8 {
 				t.Errorf("only %+v", swept)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -136,10 +135,9 @@ func TestTasksAndAcceptedSettingsSurviveAnyEnd(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(tmp) })
 	k := newKeeper(t)
 	s := crashtest.Sweep{Begin: k.begin, Work: k.work, Check: k.check}
-	seed := uint64(time.Now().UnixNano())
-	swept, err := s.Run(tmp, rand.New(rand.NewPCG(seed, 0)))
+	swept, err := s.Run(tmp, crashtest.Random(t))
 	if err != nil {
-		t.Fatalf("seed %d: %v", seed, err)
+		t.Fatal(err)
 	}
 	if t.Logf("%+v", swept); swept.Steps < 15 || swept.Twice < 100 {
 		t.Errorf("only %+v", swept)

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,11 +90,7 @@ func newPress(t *testing.T) *press {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		t.Setenv("TMPDIR", dir)
 	}
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("FRESHET_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("FRESHET_SEED=%d repeats it", seed)
+	seed := crashtest.Seed(t)
 	tmp := t.TempDir()
 	p := &press{t: t, dir: filepath.Join(tmp, "work"), before: filepath.Join(tmp, "before"), seed: seed}
 	p.in = writeFile(t, filepath.Join(tmp, "list.txt"), ten(0))

@@ -94,7 +94,7 @@ func TestWhatFailsInATrialLeavesTheRestToBeTriedAgain(t *testing.T) {
 			if rest.Number != next.Trial || !maps.Equal(versions(rest), row.want) || rest.Bases["b"].Version != 1 {
 				t.Errorf("%+v", rest)
 			}
-			next, err := next.Switch(next.Trial)
+			next, err = next.Switch(next.Trial)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -153,7 +153,6 @@ func TestWhatAPersonRejectedStaysSoWhateverIsLost(t *testing.T) {
 	}
 }
 
-
 func TestWithoutAnyHistoryOnlyWhatIsPublishedLaterIsInstalled(t *testing.T) {
 	lose := func(t *testing.T) *world {
 		w := leftByHand(t)

@@ -2,7 +2,6 @@ package updater_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,7 +169,7 @@ func TestTheDiskFailsAndTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
 			q := *h
 			q.world = &world{t: t, repo: h.repo, server: h.server, content: h.content}
 			cases := 0
-			for n := 1 + rand.IntN(stride); q.failsAt(f, n); n += stride {
+			for n := 1 + crashtest.Random(t).IntN(stride); q.failsAt(f, n); n += stride {
 				cases++
 			}
 			t.Logf("%d cases", cases)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -309,7 +308,7 @@ func TestAFullOrFailingDiskCostsNoModule(t *testing.T) {
 			if soak {
 				stride = 1
 			}
-			for n := 1 + rand.IntN(stride); ; n += stride {
+			for n := 1 + crashtest.Random(t).IntN(stride); ; n += stride {
 				dir, seen, hit := t.TempDir(), 0, 0
 				if err := m.begin(a, dir); err != nil {
 					t.Fatal(err)

@@ -12,10 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/durable/crashtest"
@@ -64,11 +62,7 @@ func newPower(t *testing.T) *power {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		t.Setenv("TMPDIR", dir)
 	}
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("FRESHET_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("FRESHET_SEED=%d repeats it", seed)
+	seed := crashtest.Seed(t)
 	p := &power{world: newWorld(t), seed: seed}
 	p.tmp = t.TempDir()
 	for v := 1; v <= 3; v++ {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable/crashtest"
 	"github.com/freshet/freshet/internal/settings"
 )
 
@@ -153,7 +153,7 @@ func (n *newcomer) done(state string) error {
 func everyStep(t *testing.T, stride int, try func(step int) (survived bool, err error)) {
 	t.Helper()
 	const atOnce = 4 // most of the time goes to the disk
-	first := 1 + rand.IntN(stride)
+	first := 1 + crashtest.Random(t).IntN(stride)
 	if os.Getenv("FRESHET_SOAK") != "" {
 		first, stride = 1, 1
 	}

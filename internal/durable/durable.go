@@ -87,7 +87,7 @@ func (d *Disk) Rename(old, new string) error {
 	if err := d.step("rename", new); err != nil {
 		return err
 	}
-	if err := os.Rename(old, new); err != nil {
+	if err := move(old, new); err != nil {
 		return err
 	}
 	if err := d.after("rename", new); err != nil {
@@ -100,6 +100,17 @@ func (d *Disk) Rename(old, new string) error {
 		return nil
 	}
 	return d.SyncDir(filepath.Dir(old))
+}
+
+// move renames, also where both are names of one file, as a cut may leave a
+// rename that was half written: rename(2) does nothing then, and says that it did.
+func move(old, new string) error {
+	a, errA := os.Lstat(old)
+	b, errB := os.Lstat(new)
+	if errA == nil && errB == nil && os.SameFile(a, b) && old != new && !a.IsDir() {
+		return os.Remove(old)
+	}
+	return os.Rename(old, new)
 }
 
 // Exchange swaps what stands at a and at b, which are on one file system, in

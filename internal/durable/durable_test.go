@@ -132,6 +132,24 @@ func TestTwoFoldersChangePlacesInOneStep(t *testing.T) {
 	}
 }
 
+func TestOfTwoNamesOfOneFileTheOldOneGoes(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := errors.Join(os.WriteFile(a, []byte("x"), 0o644), os.Link(a, b)); err != nil {
+		t.Fatal(err)
+	}
+	var d *durable.Disk
+	if err := d.Rename(a, b); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(b); string(data) != "x" {
+		t.Errorf("under the new name stands %q", data)
+	}
+	if _, err := os.Lstat(a); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the old name stays: %v", err)
+	}
+}
+
 func TestReapRemovesHalfWrittenFilesAlone(t *testing.T) {
 	dir := t.TempDir()
 	var d *durable.Disk

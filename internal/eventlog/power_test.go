@@ -2,13 +2,11 @@ package eventlog_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/durable/crashtest"
@@ -54,10 +52,9 @@ func TestNoEventThatWasWrittenIsLostWhereverTheLogIsStopped(t *testing.T) {
 		Work:  work,
 		Check: func(dir string, done bool) error { return inOrder(name(dir), before, wanted, done) },
 	}
-	seed := uint64(time.Now().UnixNano())
-	swept, err := s.Run(tmp(t), rand.New(rand.NewPCG(seed, 0)))
+	swept, err := s.Run(tmp(t), crashtest.Random(t))
 	if err != nil {
-		t.Fatalf("seed %d: %v", seed, err)
+		t.Fatal(err)
 	}
 	if t.Logf("%+v", swept); swept.Steps < 15 || swept.Twice < 100 {
 		t.Errorf("only %+v", swept)

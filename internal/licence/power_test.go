@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -155,10 +154,9 @@ func TestLicencesAndMarksSurviveAnyEnd(t *testing.T) {
 				tmp = t.TempDir()
 			}
 			defer os.RemoveAll(tmp)
-			seed := uint64(time.Now().UnixNano())
-			swept, err := s.Run(tmp, rand.New(rand.NewPCG(seed, 0)))
+			swept, err := s.Run(tmp, crashtest.Random(t))
 			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
+				t.Fatal(err)
 			}
 			if t.Logf("%+v", swept); swept.Steps < 4 || swept.Clones < 30 {
 				t.Errorf("only %+v", swept)

@@ -4,13 +4,12 @@ package systemtest_test
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable/crashtest"
 )
 
 // kills is how often TestAgentKilledAtRandomMoments kills.
@@ -20,11 +19,7 @@ const kills = 30
 // again and again, on one state folder that is never mended. FRESHET_SEED
 // repeats the moments.
 func TestAgentKilledAtRandomMoments(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("FRESHET_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("FRESHET_SEED=%d", seed)
+	seed := crashtest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	names := []string{"addresses", "domains", "urls"}
 	p := newPublisher(t, released)

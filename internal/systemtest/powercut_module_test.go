@@ -7,9 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strconv"
 	"testing"
 	"time"
+
+	"github.com/freshet/freshet/internal/durable/crashtest"
 )
 
 // TestPowerCutOnExt4InAModuleUpdate cuts the power as TestPowerCutOnExt4 does, of
@@ -23,11 +24,7 @@ func TestPowerCutOnExt4InAModuleUpdate(t *testing.T) {
 	if os.Getenv("FRESHET_SOAK") != "" {
 		cuts = 200
 	}
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("FRESHET_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("FRESHET_SEED=%d", seed)
+	seed := crashtest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
 	p := newPublisher(t, released)
 	p.scan("1.0.0")

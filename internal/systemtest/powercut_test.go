@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable/crashtest"
 )
 
 // TestPowerCutOnExt4 cuts the power of an endpoint whose state folder is a
@@ -34,11 +35,7 @@ func TestPowerCutOnExt4(t *testing.T) {
 	if os.Getenv("FRESHET_SOAK") != "" {
 		cuts = 500
 	}
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("FRESHET_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("FRESHET_SEED=%d", seed)
+	seed := crashtest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := newPublisher(t, released)
 	e := newEndpoint(t, p, p.serve())
