@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 const markFormat = 1
@@ -74,7 +76,7 @@ func (m Mark) seal() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-func unseal(data []byte) (Mark, error) {
+func unseal(path string, data []byte) (Mark, error) {
 	var m Mark
 	var s sealed
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -85,8 +87,12 @@ func unseal(data []byte) (Mark, error) {
 	if sum := sha256.Sum256(s.Mark); hex.EncodeToString(sum[:]) != s.SHA256 {
 		return m, fmt.Errorf("its SHA-256 is %x, it says %.64q", sum, s.SHA256)
 	}
+	if err := durable.CheckFormat(path, s.Mark, markFormat); err != nil {
+		return m, err
+	}
 	if err := json.Unmarshal(s.Mark, &m); err != nil {
 		return m, err
 	}
+	m.Format = min(m.Format, markFormat) // see durable.Format
 	return m, m.check()
 }

@@ -2,7 +2,9 @@ package licence_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,4 +201,25 @@ func TestAnAgentIDIsMadeOnce(t *testing.T) {
 		t.Errorf("over a folder in its place: %v, %v", damaged, err)
 	}
 	given()
+}
+
+func TestAMarkOfANewerFormatIsUsedAndLeftAsItIs(t *testing.T) {
+	s := licence.Store{Dir: t.TempDir()}
+	path := filepath.Join(s.Dir, "licence/marks", repo+".json")
+	mark := `{"format":2,"min_version":"3.1.0","left":1}`
+	data := []byte(fmt.Sprintf(`{"sha256":"%x","mark":%s}`, sha256.Sum256([]byte(mark)), mark))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Mark(repo)
+	if !errors.As(err, new(*durable.NewerError)) || m.Used == 0 || !strings.Contains(err.Error(), "3.1.0") {
+		t.Errorf("%+v, %v", m, err)
+	}
+	s.Mend()
+	if err := s.SaveMark(repo, licence.Mark{Format: 1}); !errors.As(err, new(*durable.NewerError)) {
+		t.Errorf("saving over it: %v", err)
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, data) {
+		t.Errorf("it was changed to %s, %v", now, err)
+	}
 }

@@ -129,8 +129,7 @@ func (s Store) Mend() []error {
 			continue
 		}
 		found = append(found, err)
-		var unread *fs.PathError
-		if !errors.As(err, &unread) {
+		if !durable.Withheld(err) {
 			path := filepath.Join(s.licences(), id+".json")
 			found = append(found, s.Disk.Rename(path, path+".damaged"))
 		}
@@ -141,8 +140,7 @@ func (s Store) Mend() []error {
 		m, err := s.Mark(r)
 		if err != nil {
 			found = append(found, err)
-			var unread *fs.PathError
-			if !errors.As(err, &unread) {
+			if !durable.Withheld(err) && !errors.As(err, new(*durable.NewerError)) {
 				found = append(found, s.SaveMark(r, m))
 			}
 		}
@@ -189,10 +187,14 @@ func (s Store) Mark(repository string) (Mark, error) {
 	}
 	var m Mark
 	if err == nil {
-		m, err = unseal(data)
+		m, err = unseal(path, data)
 	}
 	if err != nil {
-		return Mark{Format: markFormat, Used: 1}, fmt.Errorf("%s is damaged: %w", path, err)
+		used := Mark{Format: markFormat, Used: 1}
+		if durable.Withheld(err) || errors.As(err, new(*durable.NewerError)) {
+			return used, err
+		}
+		return used, fmt.Errorf("%s is damaged: %w", path, err)
 	}
 	return m, nil
 }
@@ -204,6 +206,9 @@ func (s Store) SaveMark(repository string, m Mark) error {
 		return fmt.Errorf("%.80q is no ID of a repository", repository)
 	}
 	if err := s.Disk.MkdirAll(s.marks(), 0o755); err != nil {
+		return err
+	}
+	if _, err := s.Mark(repository); errors.As(err, new(*durable.NewerError)) {
 		return err
 	}
 	data, err := m.seal()
