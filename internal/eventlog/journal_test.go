@@ -17,7 +17,7 @@ func TestEventsAreFoundInTheJournalByTheirFields(t *testing.T) {
 	}{
 		{"news", event.BaseReleased, map[string]string{"base": "hosts", "version": "4"}, 6, map[string]string{"FRESHET_BASE": "hosts", "FRESHET_VERSION": "4"}},
 		{"a warning with a hint", event.BaseRolledBack, map[string]string{"base": "hosts", "from": "4"}, 4, map[string]string{
-			"FRESHET_FROM": "4", "FRESHET_HINT": "it is kept until a newer version; freshet bases release hosts allows version 4 again"}},
+			"FRESHET_FROM": "4", "FRESHET_HINT": "it is kept until a newer version; freshet bases unhold hosts allows version 4 again"}},
 		{"an error", event.UpdateFailed, nil, 3, map[string]string{"FRESHET_SEVERITY": "error"}},
 		{"the worst", event.BaseDamaged, nil, 2, map[string]string{"FRESHET_SEVERITY": "critical"}},
 		{"a field that would take the code's place", event.NothingNew, map[string]string{"code": "AgentStopped", "source": "x"}, 6, map[string]string{"FRESHET_SOURCE": "x"}},
