@@ -30,7 +30,11 @@ func (u *Updater) Run(ctx context.Context, why string, progress func(Progress)) 
 		err = u.askOpen(ctx, why)
 	}
 	if err == nil {
-		err = u.run(ctx, why, r, &res)
+		if err = u.run(ctx, why, r, &res); err != nil {
+			// Who is here did not die: a disk that fails at the switch or at the
+			// confirmation is no bad end of what was tried.
+			err = errors.Join(err, u.Orderly())
+		}
 	}
 	if err == nil && res.switchedModules() {
 		// All is done. That the new version's agent has this one end now, which it

@@ -112,7 +112,12 @@ func superviseMain() {
 func accident(dir string) *durable.Disk {
 	f := strings.Fields(os.Getenv("TEST_ACCIDENT"))
 	if len(f) != 3 {
-		return nil
+		return &durable.Disk{Step: func(_, path string) error { // it is full while a file says so
+			if _, err := os.Stat(dir + "/full"); err != nil || !strings.HasPrefix(path, dir+"/state") {
+				return nil
+			}
+			return &os.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
+		}}
 	}
 	at, _ := strconv.Atoi(f[2])
 	n := 0

@@ -25,9 +25,14 @@ type view struct {
 // a trial that waits do not make it run.
 func (v view) runs() bool { return v.ofModules && v.Below() != v.Good }
 
+// view is the state as it is to run: what a trial that was left tried does not.
 func (s *Supervisor) view() (view, error) {
 	st, err := s.store().Load()
-	return s.viewOf(st, err)
+	v, err := s.viewOf(st, err)
+	if err == nil && s.left != nil && v.ofModules {
+		return s.viewOf(st.Suspend(), nil)
+	}
+	return v, err
 }
 
 func (s *Supervisor) viewOf(st rollback.State, err error) (view, error) {

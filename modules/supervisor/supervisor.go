@@ -66,6 +66,9 @@ type Supervisor struct {
 	watch     clock.Watch   // by which all is counted
 	crashes   backoff       // of agents
 	trial     *trial        // nil: none runs
+	layer     layer         // of bases, as it was seen last
+	due       string        // what could not be saved last, in words
+	left      *leftTrial    // nil: none is left to be ended
 	resume    time.Duration // when a broken trial is taken up; 0: none is
 	soon      bool          // a trial waits that has never begun: it need not wait long
 	soaked    bool          // the broken trial had passed all but its supervisor
@@ -115,9 +118,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.say("what broken writes left: %v", err)
 	}
 	s.loadPending()
-	if err := s.begin(); err != nil {
-		return err
-	}
+	s.begin()
 	s.listenForRequests(ctx)
 	s.reconcile()
 	return s.loop(ctx)
@@ -335,7 +336,12 @@ func (s *Supervisor) tick() {
 		return
 	}
 	s.sendPending()
+	s.saveDue()
+	if s.stopping || s.become != "" {
+		return
+	}
 	s.reconcile()
+	s.endStaleLayer(now)
 	s.resumeTrial(now)
 	s.look(now)
 	s.writeStatus()

@@ -28,6 +28,9 @@ type trial struct {
 	judge  Trial
 	asked  time.Duration // when the state first said it
 
+	due       *failure  // why it goes back, where that could not be saved yet
+	uncounted []failure // ends that could not be saved yet
+
 	failing []string // checks, before an agent that is tried was started; nil: not known
 }
 
@@ -95,11 +98,14 @@ func (s *Supervisor) writeMark() error {
 
 // begin puts the state in order before anything runs: the good generation
 // does, unless this supervisor is itself on trial.
-func (s *Supervisor) begin() error {
+//
+// A disk that cannot be written to keeps nothing from running: what was to be
+// saved is, as soon as it can be.
+func (s *Supervisor) begin() {
 	v, err := s.view()
 	if err != nil {
 		s.say("the state cannot be read; an agent puts it in order: %v", err)
-		return nil
+		return
 	}
 	m := s.readMark()
 	s.support = m.Support
@@ -108,18 +114,51 @@ func (s *Supervisor) begin() error {
 		s.trial.phase = phaseSupervisor
 		s.trial.judge.Base = m.Base
 		s.trial.judge.Times.Soak = 0
-		return s.writeMark()
+		if err := s.writeMark(); err != nil {
+			s.say("the mark of the trial: %v", err)
+		}
+		return
 	}
 	if v.ofModules && v.OnTrial() {
 		died := m.Generation > 0 && v.runs()
 		s.soaked = died && m.Phase == phaseSupervisor
-		if err := s.endBroken(v, died); err != nil {
-			return err
-		}
+		s.left = &leftTrial{died: died}
+		s.endLeft()
+		return
 	}
+	s.settle(v)
+}
+
+// settle is what a supervisor does once the good generation is current.
+func (s *Supervisor) settle(v view) {
 	os.Remove(s.markPath())
 	s.settleSettings(v)
-	return s.registerPackage()
+	if err := s.registerPackage(); err != nil {
+		s.say("%v", err) // the next start tries again
+	}
+}
+
+// leftTrial is a trial that a supervisor before this one left, and whose end could
+// not be saved yet: until then the good generation runs, whatever the disk says.
+type leftTrial struct {
+	died bool // its mark stood: that counts as a bad end
+}
+
+// endLeft ends the trial that was left, as soon as the disk lets it.
+func (s *Supervisor) endLeft() {
+	if s.left == nil {
+		return
+	}
+	v, err := s.viewOf(s.store().Load())
+	if err == nil && v.ofModules && v.OnTrial() {
+		err = s.endBroken(v, s.left.died)
+	}
+	if err != nil {
+		s.sayDue("ending the trial that was left", err)
+		return
+	}
+	s.left = nil
+	s.settle(v)
 }
 
 // endBroken goes back to the good generation from a trial that a supervisor
@@ -200,7 +239,7 @@ func (s *Supervisor) dropTrial() {
 // resumeTrial takes a broken trial up again, once the good one has been well
 // for a while.
 func (s *Supervisor) resumeTrial(now time.Duration) {
-	if s.trial != nil || s.agent == nil || !s.agent.serving {
+	if s.trial != nil || s.left != nil || s.agent == nil || !s.agent.serving {
 		s.resume = 0
 		return
 	}
@@ -241,9 +280,11 @@ func (s *Supervisor) passed() {
 	if program := s.programOf(agentModule, slot); ofAgent && t.phase != phaseSupervisor && program != s.Program {
 		// It is watched by the good one's supervisor until here. Now its own
 		// shows that it can.
+		was := t.phase
 		t.phase = phaseSupervisor
 		if err := s.writeMark(); err != nil {
 			s.say("the mark of the trial: %v", err)
+			t.phase = was // it is not confirmed before its own supervisor was seen
 			return
 		}
 		s.goOnWith(program)
@@ -268,7 +309,7 @@ func (s *Supervisor) confirm() {
 	})
 	if err != nil || waits {
 		if err != nil {
-			s.say("confirming: %v", err)
+			s.sayDue("confirming", err)
 		}
 		return
 	}
@@ -283,19 +324,47 @@ func (s *Supervisor) confirm() {
 }
 
 // badEnd counts an end of a module on trial.
+// One that cannot be saved counts all the same, with the next that can.
 func (s *Supervisor) badEnd(module, how, lines string) {
-	tooMany := false
+	t := s.trial
+	if t.judging() {
+		t.judge.Began = s.now() // what ends is not observed: gate and soak begin anew
+	}
+	t.uncounted = append(t.uncounted, failure{module: module, text: how, lines: lines})
+	s.countEnds()
+}
+
+// countEnds saves the ends that are not counted yet.
+func (s *Supervisor) countEnds() {
+	t := s.trial
+	if t == nil || len(t.uncounted) == 0 {
+		return
+	}
+	var last failure // of the module that ended too often
 	st, err := s.change(func(st rollback.State) (rollback.State, error) {
-		st, tooMany = st.EndOf(module)
+		last = failure{}
+		for _, f := range t.uncounted {
+			next, tooMany := st.EndOf(f.module)
+			if st = next; tooMany {
+				last = f
+			}
+		}
 		return st, nil
 	})
 	if err != nil {
-		s.say("counting a bad end: %v", err)
+		s.sayDue("counting a bad end", err)
 		return
 	}
-	if tooMany {
-		s.back(module, "stable", fmt.Sprintf("it ended %d times: %s", st.Ends[module], how), lines)
+	t.uncounted = nil
+	if last.module != "" {
+		s.back(last.module, "stable", fmt.Sprintf("it ended %d times: %s", st.Ends[last.module], last.text), last.lines)
 	}
+}
+
+// failure is why a trial goes back, or one of its ends.
+type failure struct {
+	module             string // whose it is; "": the agent's, or that of all together
+	check, text, lines string
 }
 
 // back returns everything to the good generation, and holds back what failed by
@@ -313,7 +382,8 @@ func (s *Supervisor) back(module, check, text, lines string) {
 		return st, nil
 	})
 	if err != nil {
-		s.say("going back: %v", err)
+		s.sayDue("going back", err)
+		t.due = &failure{module, check, text, lines} // the next tick tries again
 		return
 	}
 	if late {
