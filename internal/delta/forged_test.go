@@ -159,3 +159,51 @@ func TestLinesEndWhereOldHasThem(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyOperationsEnd has operations that give nothing, more than any delta
+// needs: a small delta must not keep an endpoint at work for ever.
+func TestEmptyOperationsEnd(t *testing.T) {
+	old := []byte("one line\nanother\n")
+	size := int64(len(old))
+	for _, unit := range []int{unitBytes, unitLines} {
+		for _, empty := range []int{0, 1, 2, 1 << 16} {
+			patch := forge(unit, size, func(p *packed, c bitCoder) {
+				for range empty {
+					p.another(true)
+					p.copies.code(c, 0)
+					p.insert.code(c, 0)
+					if unit == unitLines {
+						p.seek.code(c, 0)
+						p.move.codeSigned(c, 0)
+					} else {
+						p.seek.codeSigned(c, 0)
+					}
+				}
+			})
+			var out bytes.Buffer
+			err := Apply(t.Context(), &out, bytes.NewReader(old), size, bytes.NewReader(patch), int64(len(patch)), size)
+			if (err != nil) != (empty > 1) || err == nil && !bytes.Equal(out.Bytes(), old) {
+				t.Errorf("unit %d, %d empty operations in a delta of %d bytes: %v", unit, empty, len(patch), err)
+			}
+		}
+	}
+}
+
+// TestBytesLeftOverAreRefused appends to a delta that is valid without them. The
+// decoder reads a few bytes ahead, and takes fewer than those for its own.
+func TestBytesLeftOverAreRefused(t *testing.T) {
+	old := bytes.Repeat([]byte("a line\n"), 100)
+	size := int64(len(old))
+	for _, unit := range []int{unitBytes, unitLines} {
+		valid := forge(unit, size, func(*packed, bitCoder) {})
+		for _, more := range []int{0, readAhead, readAhead + 1, 4096} {
+			for _, fill := range []byte{0, 'x', 0xff} {
+				patch := append(bytes.Clone(valid), bytes.Repeat([]byte{fill}, more)...)
+				err := Apply(t.Context(), io.Discard, bytes.NewReader(old), size, bytes.NewReader(patch), int64(len(patch)), size)
+				if (err != nil) != (more > 0) {
+					t.Errorf("unit %d, %d bytes of %#x more: %v", unit, more, fill, err)
+				}
+			}
+		}
+	}
+}
