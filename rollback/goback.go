@@ -16,6 +16,8 @@ var ErrNoGeneration = errors.New("no such generation")
 type Return struct {
 	Left Generation // that was current
 	Back Generation // what is current now is held by it
+
+	good Generation // Left or, where that was on trial, the good one: what was confirmed
 }
 
 // RemovesError says that a way back would take away what protects now.
@@ -53,6 +55,12 @@ func (s Store) GoBack(st State, n int, at time.Time, lacks func(Generation) stri
 	}
 	if lacks := lacks(r.Back); lacks != "" {
 		return st, r, fmt.Errorf("%w: generation %d is not whole: it lacks %s", ErrNoGeneration, n, lacks)
+	}
+	r.good = r.Left
+	if st.OnTrial() {
+		if r.good, err = s.Generation(st.Good); err != nil {
+			return st, r, err
+		}
 	}
 	if lost := r.Lost(); len(lost) > 0 && !force {
 		return st, r, &RemovesError{n, lost}
@@ -136,15 +144,16 @@ func (s State) Accept(g Generation) State {
 }
 
 // Lost lists the bases and modules that are gone after the return. The agent is
-// none of them: one always runs.
+// none of them: one always runs. Nor is what was on trial alone: it protected
+// nobody yet, and to break off a trial is what a way back is for.
 func (r Return) Lost() []string {
 	var lost []string
-	for _, name := range slices.Sorted(maps.Keys(r.Left.Bases)) {
+	for _, name := range slices.Sorted(maps.Keys(r.good.Bases)) {
 		if _, ok := r.Back.Bases[name]; !ok {
 			lost = append(lost, "base "+name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Left.Modules)) {
+	for _, name := range slices.Sorted(maps.Keys(r.good.Modules)) {
 		if _, ok := r.Back.Modules[name]; !ok && name != AgentModule {
 			lost = append(lost, "module "+name)
 		}

@@ -74,6 +74,26 @@ func TestAWayBackThatWouldRemoveProtectionWantsAWordMore(t *testing.T) {
 	}
 }
 
+func TestATrialOfAFirstInstallIsBrokenOffWithoutAWordMore(t *testing.T) {
+	one := gen(0, map[string]int64{"one": 1})
+	s, st := holds(t, rollback.Generation{}, one)
+	tried := gen(0, map[string]int64{"one": 1})
+	tried.Modules = map[string]rollback.Slot{"av": {Version: "1.0.0", Dir: "a"}}
+	st, tried, err := s.Make(st, tried)
+	if err == nil {
+		st, err = st.Switch(tried.Number)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next, _, err := s.GoBack(st, 0, when, whole, false); err != nil || next.Current != st.Good {
+		t.Errorf("to the good generation: %+v, %v", next, err)
+	}
+	if _, _, err := s.GoBack(st, 1, when, whole, false); !errors.As(err, new(*rollback.RemovesError)) {
+		t.Errorf("to one without the confirmed base: %v", err)
+	}
+}
+
 func TestWhatWasRejectedIsNotThePreviousVersion(t *testing.T) {
 	v := func(n int64) rollback.Generation { return gen(0, map[string]int64{"b": n}) }
 	s, st := holds(t, v(1), v(2))
