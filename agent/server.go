@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable"
 )
 
 const (
@@ -36,7 +37,7 @@ func (a *Agent) listen(socket string) (net.Listener, error) {
 // replaced. An *api.Error of code Locked says that an agent answers there.
 func Listen(socket string) (net.Listener, error) {
 	dir := filepath.Dir(socket)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the socket's folder: %w", err)
 	}
 	st, err := os.Lstat(socket)

@@ -141,7 +141,7 @@ func (b *Builder) mkdir(dir string) error {
 	if err := b.disk.Do("mkdir", filepath.Join(b.dir, dir)); err != nil {
 		return err
 	}
-	return os.MkdirAll(filepath.Join(b.dir, dir), 0o755)
+	return durable.MkdirAll(filepath.Join(b.dir, dir), 0o755)
 }
 
 func (b *Builder) endFile() error {
@@ -261,11 +261,8 @@ func (p *partFile) create() (err error) {
 	if p.b.ReadOnly {
 		perm &^= 0o222
 	}
-	p.f, err = os.OpenFile(p.path(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return err
-	}
-	return p.f.Chmod(perm)
+	p.f, err = durable.OpenNew(p.path(), os.O_WRONLY, perm)
+	return err
 }
 
 func (p *partFile) end() error {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 // Try has clamscan load what clamd would have with v, and scan the samples.
@@ -48,10 +50,7 @@ func (c *ClamAV) Try(ctx context.Context, v Version) error {
 // gather links what clamd would have into a folder, and names what is of the
 // version. What others have in clamd's folder is taken along if whole.
 func (c *ClamAV) gather(db, dir string, whole, links bool) (own map[string]bool, err error) {
-	if err := os.Mkdir(db, 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(db, 0o755); err != nil {
+	if err := durable.Mkdir(db, 0o755); err != nil {
 		return nil, err
 	}
 	files, err := list(dir)

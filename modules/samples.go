@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/settings"
 )
 
@@ -93,7 +93,7 @@ func (s sample) copyTo(path string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := durable.OpenNew(path, os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (s sample) wrong(found string) string {
 
 // scratch makes a folder for the time of one try. Others may read it.
 func scratch(parent string) (dir string, remove func(), err error) {
-	if err := os.MkdirAll(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := durable.MkdirAll(parent, 0o755); err != nil {
 		return "", nil, err
 	}
 	dir, err = os.MkdirTemp(parent, "try-")

@@ -67,7 +67,7 @@ func (y *YARA) compiled(ctx context.Context, step, dir string, use func(r rules,
 	}
 	defer remove()
 	// The compiler gets one file to write to, and no folder.
-	out, err := os.OpenFile(filepath.Join(tmp, "rules.yac"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := durable.OpenNew(filepath.Join(tmp, "rules.yac"), os.O_RDWR, 0o644)
 	if err != nil {
 		return err
 	}

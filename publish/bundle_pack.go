@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/durable"
 )
 
 // packer makes a bundle beside its name, and gives it the name when it is whole.
@@ -48,7 +49,7 @@ func (r *Repository) newPacker(out string) (packer, error) {
 	if err := r.Disk.Do("create", tmp); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := durable.OpenNew(tmp, os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +138,9 @@ func (p *folderPacker) create(name string, size int64) (io.Writer, error) {
 		return nil, err
 	}
 	// Synced as a tree before it gets its name.
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	err := durable.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
-		p.last, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		p.last, err = durable.OpenNew(path, os.O_WRONLY, 0o644)
 	}
 	if err != nil {
 		return nil, err

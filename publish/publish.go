@@ -141,6 +141,7 @@ func (r *Repository) beginSigning(ctx context.Context) (*durable.Lock, *state, k
 		lock.Unlock()
 		return nil, nil, nil, err
 	}
+	r.tellClosed()
 	return lock, st, ring, nil
 }
 

@@ -197,7 +197,7 @@ func (u *Updater) makeEmpty(path string) error {
 	if err := u.Disk.Do("mkdir", path); err != nil {
 		return err
 	}
-	return os.Mkdir(path, 0o755)
+	return durable.Mkdir(path, 0o755)
 }
 
 // applyLast makes the wanted version itself: built under a temporary name,

@@ -29,7 +29,24 @@ func TestScripts(t *testing.T) {
 			env.Setenv("FRESHET_KEYS", "")
 			return nil
 		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"umask": umaskCmd, "modes": modesCmd},
 	})
+}
+
+// umaskCmd runs a program under a umask.
+func umaskCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: umask MASK PROGRAM ARG…")
+	}
+	ts.Check(ts.Exec("sh", append([]string{"-c", "umask " + args[0] + `; exec "$@"`, "sh"}, args[1:]...)...))
+}
+
+// modesCmd lists the modes of all that lies in a folder, numbers and hashes left out.
+func modesCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: modes PATH")
+	}
+	ts.Check(ts.Exec("sh", "-c", `find "$0" -printf '%#m %p\n' | sed -E 's,/[0-9a-f]{64},/HASH,; s,/[0-9]+\.,/N.,' | LC_ALL=C sort -u`, args[0]))
 }
 
 func TestServeStopsWhenTold(t *testing.T) {

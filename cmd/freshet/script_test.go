@@ -87,6 +87,8 @@ func TestScripts(t *testing.T) {
 			"memory": memoryCmd,
 			"code":   codeCmd,
 			"lines":  linesCmd,
+			"umask":  umaskCmd,
+			"modes":  modesCmd,
 		},
 	})
 }
@@ -294,4 +296,20 @@ func linesCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	fmt.Fprintf(&b, "version-%s.example\n", args[2])
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+// umaskCmd runs a program under a umask.
+func umaskCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: umask MASK PROGRAM ARG…")
+	}
+	ts.Check(ts.Exec("sh", append([]string{"-c", "umask " + args[0] + `; exec "$@"`, "sh"}, args[1:]...)...))
+}
+
+// modesCmd lists the modes of all that lies at a path, numbers and hashes left out.
+func modesCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: modes PATH")
+	}
+	ts.Check(ts.Exec("sh", "-c", `find "$0" ! -type l -printf '%#m %p\n' | sed -E 's,[0-9a-f]{64},HASH,g; s,/[0-9]+([./]|$),/N\1,g; s,/[0-9]+-[0-9a-f]+,/N-HASH,' | LC_ALL=C sort -u`, args[0]))
 }

@@ -65,7 +65,7 @@ install only enables them.`,
 			}
 			// The unit lets the agent write there, but not make the folders.
 			for _, dir := range []string{o.stateDir, o.runtime()} {
-				if err := os.MkdirAll(dir, 0o755); err != nil {
+				if err := durable.MkdirAll(dir, 0o755); err != nil {
 					return fmt.Errorf("making the service's folders: %w", err)
 				}
 			}

@@ -161,7 +161,8 @@ func (d *Disk) Symlink(target, path string) error {
 
 // MkdirAll makes path and its missing parents and syncs each folder that
 // gained an entry. The one above a folder that is there already is synced too: a
-// process that was killed may have made it just now.
+// process that was killed may have made it just now. A folder that it made has
+// the mode perm, whatever the umask; that of one found present stays.
 func (d *Disk) MkdirAll(path string, perm fs.FileMode) error {
 	parent := filepath.Dir(path)
 	if st, err := os.Stat(path); err == nil {
@@ -181,7 +182,7 @@ func (d *Disk) MkdirAll(path string, perm fs.FileMode) error {
 	if err := d.step("mkdir", path); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := d.after("mkdir", path); err != nil {

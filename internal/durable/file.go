@@ -17,20 +17,17 @@ type File struct {
 	path string
 }
 
-// Create begins to write path. Nothing is seen at path before Commit.
+// Create begins to write path, with the mode perm whatever the umask. Nothing is
+// seen at path before Commit.
 func (d *Disk) Create(path string, perm fs.FileMode) (*File, error) {
 	if err := d.step("open", path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(tempName(path), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := OpenNew(tempName(path), os.O_RDWR, perm)
 	if err != nil {
 		return nil, err
 	}
-	err = f.Chmod(perm)
-	if err == nil {
-		err = d.after("open", path)
-	}
-	if err != nil {
+	if err := d.after("open", path); err != nil {
 		f.Close()
 		os.Remove(f.Name())
 		return nil, err

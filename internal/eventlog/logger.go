@@ -1,14 +1,17 @@
 package eventlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/sirupsen/logrus"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 )
 
@@ -44,7 +47,10 @@ func NewLogger(to, level string) (*logrus.Logger, error) {
 type appender string
 
 func (a appender) Write(p []byte) (int, error) {
-	f, err := os.OpenFile(string(a), os.O_WRONLY|os.O_APPEND|os.O_CREATE, perm)
+	f, err := os.OpenFile(string(a), os.O_WRONLY|os.O_APPEND, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = durable.OpenNew(string(a), os.O_WRONLY|os.O_APPEND, perm)
+	}
 	if err != nil {
 		return 0, err
 	}

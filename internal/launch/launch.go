@@ -147,7 +147,9 @@ func Next(candidates []string, last string, n int) (i, start int) {
 // Exec replaces this process by the supervisor. It returns only if no program
 // can be started.
 func Exec(p Place, args []string) {
-	_ = os.MkdirAll(p.Runtime, 0o755)
+	if os.MkdirAll(filepath.Dir(p.Runtime), 0o755); os.Mkdir(p.Runtime, 0o755) == nil {
+		_ = os.Chmod(p.Runtime, 0o755) // whatever the umask: the socket is for every user
+	}
 	all := p.Candidates()
 	last, n := begun(p.Runtime)
 	first, start := Next(all, last, n)

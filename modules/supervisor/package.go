@@ -207,7 +207,7 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	out, err := durable.OpenNew(to, os.O_WRONLY, 0o755)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,13 @@ package supervisor
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"time"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 // Status is what a supervisor says of itself, in supervisor.json in the
@@ -105,7 +108,12 @@ func (s *Supervisor) writeStatus() {
 		return
 	}
 	tmp := s.statusPath() + ".new"
-	if os.WriteFile(tmp, append(data, '\n'), 0o644) == nil {
+	_ = os.Remove(tmp)
+	f, err := durable.OpenNew(tmp, os.O_WRONLY, 0o644)
+	if err != nil {
+		return
+	}
+	if _, err := f.Write(append(data, '\n')); errors.Join(err, f.Close()) == nil {
 		_ = os.Rename(tmp, s.statusPath())
 	}
 }
