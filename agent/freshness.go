@@ -2,10 +2,13 @@ package agent
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/updater"
@@ -17,7 +20,8 @@ const skew = 5 * time.Minute
 // seen is what ages are judged by. It changes only when the state folder or
 // the settings do.
 type seen struct {
-	signedAt  time.Time
+	signedAt  time.Time // of the timestamp that is trusted
+	floor     time.Time // newest time of signing that counts
 	installed []updater.Installed
 	stale     map[string]bases.Thresholds // local ones
 	sources   int
@@ -31,7 +35,9 @@ func look(u *updater.Updater) (*seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &seen{signedAt: u.SignedAt(), installed: installed, stale: u.Stale, sources: len(u.Sources)}, nil
+	s := &seen{installed: installed, stale: u.Stale, sources: len(u.Sources)}
+	s.signedAt, s.floor = u.Signed()
+	return s, nil
 }
 
 // thresholds are the operator's where set, else the publisher's.
@@ -52,9 +58,9 @@ type judgement struct {
 }
 
 // judge is a pure function of what was seen and the clock.
-func (s *seen) judge(clock time.Time) judgement {
+func (s *seen) judge(r clock.Reading) judgement {
 	j := judgement{state: bases.WithoutBases}
-	now := bases.Now(clock, s.signedAt)
+	now := r.Now(s.floor)
 	for _, b := range s.installed {
 		t, age := s.thresholds(b), now.Sub(b.Manifest.Published)
 		state := t.Freshness(age)
@@ -84,29 +90,70 @@ var codes = map[bases.Freshness]event.Code{
 // watcher tells when the state of the bases changes. Its zero value has told
 // nothing yet.
 type watcher struct {
-	told    event.Code      // the state's code last told, this or another start
-	behind  bool            // ClockBehind was told and still holds
-	futures map[string]bool // base and version of PublishedInFuture told
+	told    event.Code          // the state's code last told, this or another start
+	clock   map[event.Code]bool // what was told of the clock and still holds
+	futures map[string]bool     // base and version of PublishedInFuture told
 }
 
 type teller func(event.Code, map[string]string)
 
-func (w *watcher) watch(s *seen, clock time.Time, tell teller) judgement {
-	j := s.judge(clock)
+func (w *watcher) watch(s *seen, r clock.Reading, tell teller) judgement {
+	j := s.judge(r)
 	code := codes[j.state]
 	if code != w.told && (w.told != "" || j.state != bases.UpToDate) {
 		tell(code, s.fields(j))
 	}
 	w.told = code
-	behind := s.signedAt.Sub(clock)
-	if behind > skew && !w.behind {
-		tell(event.ClockBehind, map[string]string{"behind": ageText(behind)})
+	holds := s.ofClock(r)
+	for _, code := range slices.Sorted(maps.Keys(holds)) {
+		if !w.clock[code] {
+			tell(code, holds[code])
+		}
 	}
-	w.behind = behind > skew
+	w.clock = map[event.Code]bool{}
+	for code := range holds {
+		w.clock[code] = true
+	}
 	for _, b := range j.future {
 		w.tellFuture(b, tell)
 	}
 	return j
+}
+
+// ofClock is what is wrong with this clock or the publisher's: events and their
+// fields.
+func (s *seen) ofClock(r clock.Reading) map[event.Code]map[string]string {
+	holds := map[event.Code]map[string]string{}
+	if behind := s.floor.Sub(r.At); behind > skew && !r.Doubts(s.floor) {
+		holds[event.ClockBehind] = map[string]string{"behind": ageText(behind)}
+	}
+	if r.Doubts(s.signedAt) {
+		holds[event.SignedInFuture] = map[string]string{"signed": s.signedAt.UTC().Format(time.RFC3339), "ahead": ageText(s.signedAt.Sub(r.At))}
+	}
+	return holds
+}
+
+// noteClock adds what is wrong with the clocks to a run's result. Where no service
+// watches them it is an event, too.
+func (a *Agent) noteClock(u *updater.Updater, out *api.Result) {
+	s, r := &seen{}, a.Clock.Read()
+	s.signedAt, s.floor = u.Signed()
+	holds := s.ofClock(r)
+	for _, code := range slices.Sorted(maps.Keys(holds)) {
+		if !a.serves() {
+			a.emit(code, holds[code])
+		}
+		out.Notes = append(out.Notes, event.New(r.At, code, holds[code]).Text)
+	}
+}
+
+// present gives, each time anew, the present by the clock and by what the
+// repository of the root of trust in that file was seen to sign.
+func (a *Agent) present(rootFile string) func() time.Time {
+	return func() time.Time {
+		root, _ := readRoot(rootFile) // without one the clock alone says it
+		return (&updater.Updater{Dir: a.Dir, Root: root, Clock: a.Clock, Disk: a.Disk}).Now()
+	}
 }
 
 // fields are those of a state's event.
@@ -151,7 +198,7 @@ func ageText(d time.Duration) string {
 
 // why says in words what makes bases stale: a publisher that is silent and a
 // source that cannot be reached are not the same.
-func (s *seen) why(j judgement, clock time.Time, update api.Task) string {
+func (s *seen) why(j judgement, r clock.Reading, update api.Task) string {
 	if j.state == bases.WithoutBases {
 		return "no base is installed yet"
 	}
@@ -164,7 +211,7 @@ func (s *seen) why(j judgement, clock time.Time, update api.Task) string {
 			signed = b.Manifest.Published
 		}
 	}
-	silence := bases.Now(clock, s.signedAt).Sub(signed)
+	silence := r.Now(s.floor).Sub(signed)
 	if silence > 24*time.Hour {
 		return fmt.Sprintf("no source has given anything newer than what was signed %s ago", ageText(silence))
 	}

@@ -133,7 +133,7 @@ func (a *Agent) pass(w *watcher, m *metricsFile) time.Duration {
 		a.warn("the age of the bases is unknown", err)
 		return sleep
 	}
-	j := w.watch(s, a.Clock.Now(), a.emit)
+	j := w.watch(s, a.Clock.Read(), a.emit)
 	m.write(a, s)
 	if j.changes > 0 {
 		sleep = min(sleep, a.Clock.Timer(j.changes))

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/rollback"
@@ -37,8 +36,9 @@ func (a *Agent) status() (api.Status, error) {
 	if err != nil {
 		return st, err
 	}
-	s := &seen{signedAt: u.SignedAt(), installed: installed, stale: u.Stale}
-	clock := a.Clock.Now()
+	s := &seen{installed: installed, stale: u.Stale}
+	s.signedAt, s.floor = u.Signed()
+	clock := a.Clock.Read()
 	j := s.judge(clock)
 	st.State, st.Why = string(j.state), s.why(j, clock, st.Update)
 	st.Missing = missing(absent(u.Bases, installed), state, st.Update.Last)
@@ -59,7 +59,7 @@ func (a *Agent) status() (api.Status, error) {
 		st.State, st.Why = "unknown", st.StateError+"; nothing is updated until it can be read, and engines keep what they have"
 	}
 	st.HistoryLost, st.Undecided = undecided(state, installed, u)
-	st.SignedAt, st.Now = s.signedAt, bases.Now(clock, s.signedAt).UTC()
+	st.SignedAt, st.Now = s.signedAt, clock.Now(s.floor).UTC()
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)
 	st.Engines = a.engineErrors(u, installed)

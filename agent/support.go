@@ -94,7 +94,7 @@ func (a *Agent) trusted(f *inForce) (api.SupportMetadata, error) {
 		return m, err
 	}
 	m.Repository = updater.RepositoryID(root)
-	client := &trust.Client{Dir: filepath.Join(a.Dir, "trust", m.Repository), Root: root, Now: a.Clock.Now}
+	client := &trust.Client{Dir: filepath.Join(a.Dir, "trust", m.Repository), Root: root, Clock: a.Clock}
 	view, err := client.Load()
 	if err != nil {
 		return m, err

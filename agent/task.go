@@ -120,6 +120,7 @@ func (a *Agent) work(def definition, r *run, why, path string) func(context.Cont
 		res := u.Run(ctx, why, func(p updater.Progress) { r.report(api.Progress(p)) })
 		out := resultOf(res)
 		r.from.explain(&out, a.emit)
+		a.noteClock(u, &out)
 		a.endEnrolment(ctx, enrol, &out)
 		return finished{out, res.RetryAfter}
 	}

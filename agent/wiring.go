@@ -136,7 +136,7 @@ func (a *Agent) wire(s *settings.Settings) *inForce {
 			URL: src.URL, Proxy: src.Proxy, ProxyCredentials: src.ProxyCredentials,
 			CA: src.CA, Token: src.Token, Credentials: src.Credentials, PlainHTTP: src.PlainHTTP,
 			ConnectTimeout: time.Duration(s.Update.ConnectTimeout),
-			UserAgent:      "freshet/" + a.Version, Count: f.count,
+			UserAgent:      "freshet/" + a.Version, Count: f.count, Time: a.present(s.Root),
 		})
 	}
 	return f

@@ -29,6 +29,7 @@ type world struct {
 	server *httptest.Server
 	answer atomic.Pointer[http.HandlerFunc] // stands in for the files
 	now    atomic.Pointer[time.Time]
+	sync   atomic.Int32 // a clock.Sync: what is known of the clock
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,7 +56,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) clock() *clock.Clock {
-	return &clock.Clock{Wall: func() time.Time { return *w.now.Load() }}
+	return &clock.Clock{Wall: func() time.Time { return *w.now.Load() }, Synced: func() clock.Sync { return clock.Sync(w.sync.Load()) }}
 }
 
 func (w *world) setClock(t time.Time) { w.now.Store(&t) }

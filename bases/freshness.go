@@ -70,15 +70,6 @@ func (t Thresholds) Changes(age time.Duration) time.Duration {
 	return 0
 }
 
-// Now is the agent's time: the later of the clock and the newest verified time
-// of signing, so that a clock set back cannot make stale bases look fresh.
-func Now(clock, signed time.Time) time.Time {
-	if signed.After(clock) {
-		return signed
-	}
-	return clock
-}
-
 // Stalest is the worse of two states.
 func Stalest(a, b Freshness) Freshness {
 	order := map[Freshness]int{UpToDate: 0, OutOfDate: 1, TotallyOutOfDate: 2, WithoutBases: 3}

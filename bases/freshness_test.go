@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/clock"
 )
 
 const day = 24 * time.Hour
@@ -33,7 +34,7 @@ func TestFreshnessChangesAtThreeAndSevenDaysToTheSecond(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			age := bases.Now(r.clock, r.signed).Sub(published)
+			age := clock.Reading{At: r.clock}.Now(r.signed).Sub(published)
 			if got := bases.DefaultThresholds.Freshness(age); got != r.want {
 				t.Errorf("at age %s: %q, want %q", age, got, r.want)
 			}

@@ -14,9 +14,6 @@ import (
 // made under umask 077, and a folder that somebody else made so, stay as they
 // are: to open them is the owner's to decide.
 func (r *Repository) tellClosed() {
-	if r.Warn == nil {
-		return
-	}
 	closed, first := 0, ""
 	note := func(path string, st fs.FileInfo) {
 		if st.Mode().Type() == fs.ModeSymlink || !shut(st) {
@@ -39,8 +36,8 @@ func (r *Repository) tellClosed() {
 		}
 	}
 	if closed > 0 {
-		r.Warn(fmt.Sprintf("%d files and folders of the repository are closed to a web server (%s): they were made under a umask that shuts out others; "+
-			"open them: chmod -R a+rX %s", closed, first, r.Dir))
+		r.warn("%d files and folders of the repository are closed to a web server (%s): they were made under a umask that shuts out others; "+
+			"open them: chmod -R a+rX %s", closed, first, r.Dir)
 	}
 }
 

@@ -52,7 +52,7 @@ func (r *Repository) PublishModule(ctx context.Context, rel ModuleRelease) (*Mod
 		return nil, err
 	}
 	defer lock.Unlock()
-	r.tellBehind(st)
+	r.tellClock(st)
 	// All keys are looked for before anything is read or made.
 	if err := ring.check(st, roleModules, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
 		return nil, err

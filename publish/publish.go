@@ -38,6 +38,7 @@ type Repository struct {
 	Report func(step Progress) // nil is silent; called by one goroutine at a time
 	Stdin  io.Reader           // what the path "-" stands for
 	Warn   func(text string)   // of what a person should look after; nil is silent
+	Force  bool                // sign by this clock, whatever checkClock says
 }
 
 // Progress says what is being done: step Done of Total, both 0 where steps are
@@ -138,6 +139,10 @@ func (r *Repository) beginSigning(ctx context.Context) (*durable.Lock, *state, k
 	}
 	ring, err := r.keyring()
 	if err != nil {
+		lock.Unlock()
+		return nil, nil, nil, err
+	}
+	if err := r.checkClock(st); err != nil {
 		lock.Unlock()
 		return nil, nil, nil, err
 	}

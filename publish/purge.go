@@ -31,7 +31,7 @@ func (r *Repository) Purge(ctx context.Context, name string, versions []int64, d
 		return nil, err
 	}
 	defer lock.Unlock()
-	r.tellBehind(st)
+	r.tellClock(st)
 	if err := ring.check(st, roleBases, "snapshot", "timestamp"); err != nil {
 		return nil, err
 	}

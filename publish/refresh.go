@@ -72,7 +72,7 @@ func (r *Repository) resign(ctx context.Context, pick func(*state, keyring) []st
 		return nil, err
 	}
 	defer lock.Unlock()
-	r.tellBehind(st)
+	r.tellClock(st)
 	was := st.roles()
 	names := pick(st, ring)
 	need := append([]string{metadata.TIMESTAMP}, names...)

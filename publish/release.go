@@ -80,7 +80,7 @@ func (r *Repository) Publish(ctx context.Context, rel Release) (*Released, error
 		return nil, err
 	}
 	defer lock.Unlock()
-	r.tellBehind(st)
+	r.tellClock(st)
 	if err := ring.check(st, roleBases, "snapshot", "timestamp"); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/source"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/publish"
@@ -32,7 +33,7 @@ type follower struct {
 func follow(t *testing.T, r *publish.Repository, dir string) *follower {
 	t.Helper()
 	f := &follower{t: t, from: reader{source.Local(dir, nil)}, now: r.Clock.Now()}
-	f.Client = &trust.Client{Dir: filepath.Join(t.TempDir(), "trust"), Root: read(t, r, "metadata/1.root.json"), Now: func() time.Time { return f.now }}
+	f.Client = &trust.Client{Dir: filepath.Join(t.TempDir(), "trust"), Root: read(t, r, "metadata/1.root.json"), Clock: &clock.Clock{Wall: func() time.Time { return f.now }}}
 	return f
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/freshet/freshet/internal/clock"
 )
 
 // SignedAtField is the field of the timestamp's signed part with the time of
@@ -103,16 +105,51 @@ func (r *Repository) nextFree(version int64, role string) int64 {
 	}
 }
 
-// tellBehind warns that endpoints will not take what is signed now: they hold the
-// newest time of signing that they saw for a lower bound of the present. Those
-// that did not see it take it, so that nothing is refused.
-func (r *Repository) tellBehind(st *state) {
-	text, _ := st.Timestamp.Signed.UnrecognizedFields[SignedAtField].(string)
+// sinceSigning is how long ago by a clock the newest timestamp was signed; below 0:
+// the clock is behind it. text is that time, "" where a repository of other tools
+// does not say.
+func (st *state) sinceSigning(now time.Time) (jump time.Duration, text string) {
+	text, _ = st.Timestamp.Signed.UnrecognizedFields[SignedAtField].(string)
 	signed, err := time.Parse(time.RFC3339, text)
-	if ahead := signed.Sub(r.now()); err == nil && ahead > maxAhead && r.Warn != nil {
-		r.Warn(fmt.Sprintf("the newest timestamp was signed at %s, which is %s ahead of the clock: endpoints that saw it take what is signed now for old; "+
-			"set the clock right, or, if it was wrong then, have them forget it: freshet-publish key replace %s timestamp", text, ahead.Round(time.Second), r.Dir))
+	if err != nil {
+		return 0, ""
 	}
+	return now.Sub(signed).Truncate(time.Second), text
+}
+
+// checkClock refuses to sign by a clock that jumped: endpoints take the newest
+// time of signing for a lower bound of the present, so that a clock that is far
+// ahead, and signs once, stops those that cannot tell. That is where it is past
+// the last signing by more than a timestamp lives, and nothing keeps it right.
+func (r *Repository) checkClock(st *state) error {
+	reading := r.Clock.Read()
+	jump, _ := st.sinceSigning(reading.At)
+	if jump <= life(metadata.TIMESTAMP) || reading.Sync != clock.Unsynchronised || r.Force {
+		return nil
+	}
+	return refuse("set the clock, by NTP if possible; if it is right, as after a pause, give --force",
+		"the clock says %s, which is %s after the last signing, and nothing keeps it right: what a clock that is ahead signs stops endpoints",
+		reading.At.UTC().Format(time.RFC3339), days(jump))
+}
+
+// tellClock warns of a clock that went far ahead of the last signing, or behind
+// it: nothing is refused then, since it may be the last signing that was wrong.
+func (r *Repository) tellClock(st *state) {
+	switch jump, text := st.sinceSigning(r.Clock.Now()); {
+	case jump > life(metadata.TIMESTAMP):
+		r.warn("the last signing was %s ago, at %s: if it is this clock that is ahead, endpoints whose clocks are not synchronised take nothing that is signed by the right time", days(jump), text)
+	case -jump > maxAhead:
+		r.warn("the newest timestamp was signed at %s, which is %s ahead of the clock: endpoints with a synchronised clock follow what is signed now, "+
+			"others that saw it take that for expired; set the clock right, or, if it was wrong then, have them forget it: freshet-publish key replace %s timestamp", text, -jump, r.Dir)
+	}
+}
+
+// days is a long time for people.
+func days(d time.Duration) string {
+	if n := d / (24 * time.Hour); n > 1 {
+		return fmt.Sprintf("%d days", n)
+	}
+	return d.String()
 }
 
 // mostVersion is above any version that a publisher comes to by counting.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/source"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/publish"
@@ -188,7 +189,7 @@ func (a *attack) find(path string) (trust.Target, error) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	c := &trust.Client{Dir: filepath.Join(a.t.TempDir(), "trust"), Root: root, Now: a.now}
+	c := &trust.Client{Dir: filepath.Join(a.t.TempDir(), "trust"), Root: root, Clock: &clock.Clock{Wall: a.now}}
 	from := reader{&source.HTTP{URL: a.mirror.URL, Proxy: "none"}}
 	view, err := c.Refresh(a.t.Context(), from)
 	if err != nil {
@@ -213,7 +214,7 @@ func (a *attack) noProgram(path string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	c := &trust.Client{Dir: filepath.Join(a.t.TempDir(), "trust"), Root: root, Now: a.now}
+	c := &trust.Client{Dir: filepath.Join(a.t.TempDir(), "trust"), Root: root, Clock: &clock.Clock{Wall: a.now}}
 	from := reader{&source.HTTP{URL: a.mirror.URL, Proxy: "none"}}
 	view, err := c.Refresh(a.t.Context(), from)
 	if err != nil {

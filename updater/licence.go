@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/freshet/freshet/bases"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/licence"
 	"github.com/freshet/freshet/internal/trust"
@@ -90,7 +89,7 @@ func (u *Updater) standing(view *trust.View, st rollback.State) (LicenceStatus, 
 	if err != nil {
 		return s, err
 	}
-	s.Standing = licence.Judge(terms, docs, s.Repository, s.Agent, bases.Now(u.Clock.Now(), view.SignedAt()))
+	s.Standing = licence.Judge(terms, docs, s.Repository, s.Agent, u.Clock.Read().Now(view.Floor()))
 	return s, nil
 }
 
@@ -131,7 +130,7 @@ func (u *Updater) AddLicence(data []byte) (licence.Licence, error) {
 	if err != nil {
 		return none, err
 	}
-	now := bases.Now(u.Clock.Now(), view.SignedAt())
+	now := u.Clock.Read().Now(view.Floor())
 	verdict := licence.Judge(terms, []*licence.Document{doc}, RepositoryID(u.Root), agent, now).Known[0]
 	switch {
 	case verdict.Refused != "":

@@ -44,7 +44,7 @@ func (u *Updater) InstallModule(ctx context.Context, name, version string, progr
 	if _, err := u.Start(ctx); err != nil {
 		return "", "", err
 	}
-	if err := u.readSigned(); err != nil {
+	if err := u.rooted(); err != nil {
 		return "", "", err
 	}
 	r.phase(PhaseRefresh, "")
@@ -72,7 +72,6 @@ func (u *Updater) InstallModule(ctx context.Context, name, version string, progr
 func (u *Updater) modulesOnOffer(ctx context.Context) (v *moduleView, unasked, err error) {
 	o, err := u.refresh(ctx)
 	if err == nil {
-		u.signed = o.view.SignedAt()
 		if v, err = u.surveyModules(ctx, o); err == nil {
 			return v, nil, u.noteAvailable(v)
 		}

@@ -55,7 +55,7 @@ type survey struct {
 
 // survey refreshes the trust and plans. It fetches metadata alone.
 func (u *Updater) survey(ctx context.Context) (*survey, error) {
-	if err := u.readSigned(); err != nil {
+	if err := u.rooted(); err != nil {
 		return nil, err
 	}
 	s := &survey{}
@@ -66,7 +66,6 @@ func (u *Updater) survey(ctx context.Context) (*survey, error) {
 	if s.offer, err = u.refresh(ctx); err != nil {
 		return nil, err
 	}
-	u.signed = s.offer.view.SignedAt()
 	u.usurped(ctx, s)
 	u.only(ctx, s.offer)
 	u.notTooMany(s)
@@ -370,12 +369,11 @@ func (u *Updater) describe(s *survey) Plan {
 	return p
 }
 
-func (u *Updater) readSigned() error {
-	view, err := u.client().Load()
-	if err != nil {
+// rooted says what is wrong with the root of trust, before anybody is asked.
+func (u *Updater) rooted() error {
+	if _, err := u.client().Load(); err != nil {
 		return fmt.Errorf("reading the root of trust: %w", err)
 	}
-	u.signed = view.SignedAt()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -87,23 +88,25 @@ func inOneLine(errs []error) error {
 	return err
 }
 
-// old says whether an offer was signed so long ago that its source may be
-// held at it: then the other sources are asked too, though they cost requests.
+// old says whether an offer was signed so long ago, or so far in the future, that
+// its source may be held at it: then the other sources are asked too, though they
+// cost requests.
 func (u *Updater) old(o *offer) bool {
-	at := o.view.SignedAt()
-	return !at.IsZero() && u.now().Sub(at) > frozenAfter
+	at, r := o.view.SignedAt(), u.Clock.Read()
+	return !at.IsZero() && (r.Now(o.view.Floor()).Sub(at) > frozenAfter || r.Doubts(at))
 }
 
-// newer gives the later signed of two offers, and tells of a source that
-// stayed behind.
+// newer gives the newer of two offers, and tells of a source that stayed behind. A
+// source that was asked later gives nothing older than what was seen by then, and
+// versions tell it: a publisher's clock may have gone back.
 func (u *Updater) newer(a, b *offer) *offer {
 	if a == nil {
 		return b
 	}
-	was, is := a.view.SignedAt(), b.view.SignedAt()
-	if !is.After(was) {
+	if maps.Equal(a.view.Versions(), b.view.Versions()) {
 		return a
 	}
+	was, is := a.view.SignedAt(), b.view.SignedAt()
 	u.emit(event.SourceBehind, "source", a.source.Name(), "error",
 		fmt.Sprintf("what it offers was signed at %s, %s offers what was signed at %s", was.UTC().Format(time.RFC3339), b.source.Name(), is.UTC().Format(time.RFC3339)))
 	return b
@@ -206,22 +209,25 @@ func (u *Updater) passOver(v *trust.View) {
 
 func (u *Updater) client() *trust.Client {
 	return &trust.Client{
-		Dir:  filepath.Join(u.Dir, "trust", RepositoryID(u.Root)),
-		Root: u.Root,
-		Now:  u.now,
-		Disk: u.Disk,
+		Dir:   filepath.Join(u.Dir, "trust", RepositoryID(u.Root)),
+		Root:  u.Root,
+		Clock: u.Clock,
+		Disk:  u.Disk,
 	}
 }
 
-// SignedAt is the newest time of signing that was verified; zero before the
-// first update.
-func (u *Updater) SignedAt() time.Time {
+// Signed gives when the timestamp that is trusted was signed, and the newest time
+// of signing that counts, see [trust.View.Floor]; zero before the first update.
+func (u *Updater) Signed() (at, floor time.Time) {
 	view, err := u.client().Load()
 	if err != nil {
-		return time.Time{}
+		return at, floor
 	}
-	return view.SignedAt()
+	return view.SignedAt(), view.Floor()
 }
+
+// Now is the present by the clock and by what was verified: see [trust.Client.Now].
+func (u *Updater) Now() time.Time { return u.client().Now() }
 
 // RootVersion is that of the newest root trusted; 0 if there is none.
 func (u *Updater) RootVersion() int64 {
@@ -231,10 +237,6 @@ func (u *Updater) RootVersion() int64 {
 	}
 	return view.Versions()["root"]
 }
-
-// now is the later of the clock and the newest verified time of signing: a
-// clock set back must not bring expired metadata back to life.
-func (u *Updater) now() time.Time { return bases.Now(u.Clock.Now(), u.signed) }
 
 // RepositoryID names the repository that a root of trust belongs to.
 func RepositoryID(root []byte) string { return trust.RepositoryID(root) }

@@ -59,7 +59,6 @@ type Updater struct {
 	bucket  *rate.Limiter       // see limiter
 	telling sync.Mutex          // guards notes and Emit: engines are watched at once
 	notes   []string            // of the run at hand, see Result.Notes
-	signed  time.Time           // newest verified time of signing
 	need    int64               // bytes of disk that the plan foresees
 	full    bool                // DiskFull was told since
 	damaged map[string]bool     // version folders found damaged, while they are repaired

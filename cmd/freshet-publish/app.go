@@ -22,6 +22,7 @@ type app struct {
 	out, errs io.Writer
 	json      bool
 	keys      []string
+	force     bool
 
 	started bool // arguments were right: what fails now is no usage error
 	onLine  bool // the terminal's cursor is behind a line of progress
@@ -63,7 +64,9 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 	return errors.New(text)
 }
 
+// keysFlag adds what all commands have that sign.
 func (a *app) keysFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&a.force, "force", false, "sign although the clock is far past the last signing and nothing keeps it right")
 	c.Flags().StringArrayVar(&a.keys, "keys", nil, "folder with keys; may be given more than once (default FRESHET_KEYS, then what init was given)")
 }
 
@@ -72,7 +75,7 @@ func (a *app) repository(dir string) *publish.Repository {
 	if len(keys) == 0 {
 		keys = filepath.SplitList(os.Getenv("FRESHET_KEYS"))
 	}
-	return &publish.Repository{Dir: dir, Keys: keys, Disk: disk(), Clock: testClock(), Report: a.progress, Stdin: os.Stdin, Warn: func(text string) { a.warn("%s", text) }}
+	return &publish.Repository{Dir: dir, Keys: keys, Disk: disk(), Clock: testClock(), Force: a.force, Report: a.progress, Stdin: os.Stdin, Warn: func(text string) { a.warn("%s", text) }}
 }
 
 // print gives v as JSON with --json, else what text prints.

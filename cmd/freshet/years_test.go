@@ -26,7 +26,7 @@ type years struct {
 // at sets the clock of both to so long ago.
 func (y *years) at(ago time.Duration) {
 	y.t.Helper()
-	y.write("clock", (-ago).String())
+	y.write("clock", (-ago).String()+" synchronised")
 }
 
 // command has settings for each state, and the clock.

@@ -28,7 +28,7 @@ type Status struct {
 	Agent      bool         `json:"agent"` // false: no agent runs, the command read the state folder itself
 	State      string       `json:"state"` // of the stalest base: "up to date", "out of date", "totally out of date", "without databases"; "unknown": see StateError
 	Why        string       `json:"why,omitempty"`
-	Now        time.Time    `json:"now"` // what ages are counted to: the clock, or SignedAt if that is later
+	Now        time.Time    `json:"now"` // what ages are counted to: the clock, or a later time of signing that counts
 	SignedAt   time.Time    `json:"signed_at,omitzero"`
 	Bases      []BaseStatus `json:"bases"`
 	Missing    []Missing    `json:"missing,omitempty"` // wanted by the settings' bases, and not installed

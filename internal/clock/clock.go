@@ -18,6 +18,9 @@ type Clock struct {
 
 	// Pace, if set, is how many times faster than the system's clock Wall runs.
 	Pace func() float64
+
+	// Synced, if set, is asked in place of the kernel whether the clock is right.
+	Synced func() Sync
 }
 
 // Now is the wall clock: it can jump, by hand or by NTP.

@@ -19,12 +19,15 @@ import (
 //	8h asleep      eight hours ahead, in which the machine slept
 //	2026-11-22T…Z  a clock that stands (RFC 3339)
 //
+// It is unsynchronised, as a clock is that somebody moves, unless the last word is
+// "synchronised".
+//
 // It is for tests alone: no release has it.
 func Moved(path string) (*Clock, error) {
 	if _, err := moved(path); err != nil {
 		return nil, err
 	}
-	m := &mover{path: path, last: reading{pace: 1, from: time.Now()}}
+	m := &mover{path: path, last: said{pace: 1, from: time.Now()}}
 	return &Clock{
 		Wall: func() time.Time { return m.read().now() },
 		Pace: func() float64 { return m.read().pace },
@@ -34,6 +37,7 @@ func Moved(path string) (*Clock, error) {
 			}
 			return 0
 		},
+		Synced: func() Sync { return m.read().sync },
 	}, nil
 }
 
@@ -42,26 +46,27 @@ func Moved(path string) (*Clock, error) {
 type mover struct {
 	path string
 	mu   sync.Mutex // guards last
-	last reading
+	last said
 }
 
-// reading is what the file says, and since when.
-type reading struct {
+// said is what the file says, and since when.
+type said struct {
 	at     time.Time // not zero: the clock stands
 	offset time.Duration
 	pace   float64
 	from   time.Time // when the file was written
 	asleep bool      // through the offset
+	sync   Sync
 }
 
-func (r reading) now() time.Time {
+func (r said) now() time.Time {
 	if !r.at.IsZero() {
 		return r.at
 	}
 	return r.from.Add(r.offset + time.Duration(float64(time.Since(r.from))*r.pace))
 }
 
-func (m *mover) read() reading {
+func (m *mover) read() said {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	st, err := os.Stat(m.path)
@@ -75,18 +80,21 @@ func (m *mover) read() reading {
 }
 
 // moved reads what the file says.
-func moved(path string) (reading, error) {
-	r := reading{pace: 1}
+func moved(path string) (r said, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return r, err
 	}
+	r.pace, r.sync = 1, Unsynchronised
 	f := strings.Fields(string(data))
+	if n := len(f); n > 1 && f[n-1] == "synchronised" {
+		f, r.sync = f[:n-1], Synchronised
+	}
 	if len(f) == 1 {
-		if at, err := time.Parse(time.RFC3339, f[0]); err == nil {
-			r.at = at
+		if r.at, err = time.Parse(time.RFC3339, f[0]); err == nil {
 			return r, nil
 		}
+		r.at, err = time.Time{}, nil
 	}
 	switch {
 	case len(f) == 2 && f[1] == "asleep":

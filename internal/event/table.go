@@ -34,6 +34,7 @@ const (
 	RootExpired              Code = "RootExpired"
 	DeltaFailed              Code = "DeltaFailed"
 	ClockBehind              Code = "ClockBehind"
+	SignedInFuture           Code = "SignedInFuture"
 	PublishedInFuture        Code = "PublishedInFuture"
 	SettingsLoaded           Code = "SettingsLoaded"
 	SettingsRefused          Code = "SettingsRefused"
@@ -127,7 +128,8 @@ var Table = []Kind{
 	{MetadataExpired, Error, "the repository's signatures have expired: {error}", "protection goes on with the installed bases; another source may have newer ones, else the publisher must sign again; is this machine's clock right?"},
 	{RootExpired, Error, "the root of trust has expired, and source {source} leads to no newer one: {error}", "protection goes on with the installed bases; get the publisher's newest root on a way that you trust, and run freshet enroll URL --root FILE --replace; if they have none that is valid, they must sign one: freshet-publish sign REPO root; is this machine's clock right?"},
 	{DeltaFailed, Warning, "delta of base {base} from version {from} to {to} failed: {error}", "the next best way is taken"},
-	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock"},
+	{ClockBehind, Warning, "this machine's clock is {behind} behind the repository's time of signing", "set the clock, by NTP if possible: a synchronised clock is believed over a publisher's that was ahead"},
+	{SignedInFuture, Warning, "the publisher signed in the future: at {signed}, {ahead} ahead of this machine's synchronised clock", "ages and expiry go on by this machine's clock; tell the publisher to set theirs and to sign again"},
 	{PublishedInFuture, Warning, "base {base} version {version} is published in the future, at {published}", "set this machine's clock, or tell the publisher"},
 	{SettingsLoaded, Info, "settings loaded from {file}", ""},
 	{SettingsRefused, Error, "settings in {file} were refused, {instead}: {error}", "mend the file; freshet settings check FILE tries it"},

@@ -41,7 +41,7 @@ func (s Standing) MayUpdate() bool {
 }
 
 // Judge holds licences against the terms of a repository for one agent. now
-// should never go back: see bases.Now.
+// should never go back: see clock.Reading.Now.
 func Judge(t Terms, docs []*Document, repository, agent string, now time.Time) Standing {
 	s := Standing{State: Missing}
 	var best *Verdict

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ func (h *HTTP) build() {
 			Proxy:                  proxy,
 			OnProxyConnectResponse: h.checkTunnel,
 			DialContext:            within,
-			TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12, Time: h.Time},
 			TLSHandshakeTimeout:    connect,
 			ResponseHeaderTimeout:  orDefault(h.IdleTimeout, DefaultIdleTimeout),
 			MaxResponseHeaderBytes: maxHeaderBytes,
@@ -169,7 +170,12 @@ func (h *HTTP) request(ctx context.Context, path string, header http.Header) (*h
 func plain(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	var cert x509.CertificateInvalidError
+	if errors.As(err, &cert) && cert.Reason == x509.Expired { // or not valid yet
+		return fmt.Errorf("%w: it is valid from %s to %s; is this machine's clock right?", err,
+			cert.Cert.NotBefore.UTC().Format(time.RFC3339), cert.Cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return err
 }

@@ -65,6 +65,9 @@ type HTTP struct {
 	Credentials string
 	PlainHTTP   bool
 
+	// Time is what certificates are held against; nil: the system's clock.
+	Time func() time.Time
+
 	Count *Counter // nil counts nothing
 
 	// Dial, if set, stands in for the network.

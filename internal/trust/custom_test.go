@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/internal/trust/trusttest"
 )
@@ -13,7 +14,7 @@ func TestAFieldOfTheTargetsIsReadOnceTheyAreVerified(t *testing.T) {
 	repo := trusttest.New(t, now)
 	repo.Targets["targets"].Signed.UnrecognizedFields = map[string]any{"x-test": map[string]any{"n": 1}}
 	repo.Publish("targets", "snapshot", "timestamp")
-	c := &trust.Client{Dir: t.TempDir(), Root: repo.RootBytes(1), Now: func() time.Time { return now }}
+	c := &trust.Client{Dir: t.TempDir(), Root: repo.RootBytes(1), Clock: &clock.Clock{Wall: func() time.Time { return now }}}
 
 	view, err := c.Load()
 	if err != nil {

@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/internal/trust/trusttest"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -43,7 +45,7 @@ func newEndpoint(t *testing.T) *endpoint {
 	r.AddTarget("bases", "bases/maltrail.json", []byte(`{"version":1}`), nil)
 	r.PublishAll()
 	e := &endpoint{t: t, repo: r, now: start, signed: map[string]bool{}, seen: map[string]int64{}}
-	e.Client = &trust.Client{Dir: filepath.Join(tempDir(t), "trust", "repo"), Root: r.RootBytes(1), Now: e.clock}
+	e.Client = &trust.Client{Dir: filepath.Join(tempDir(t), "trust", "repo"), Root: r.RootBytes(1), Clock: &clock.Clock{Wall: e.clock}}
 	return e
 }
 

@@ -95,8 +95,9 @@ func rejected(role string, err error) error {
 	return &Error{Kind: kind, Role: role, Err: err}
 }
 
-// lapsed is rejected, and says at what time data expired if that is the reason.
-func lapsed(role string, err error, data []byte) error {
+// lapsed is rejected, and says at what time data expired if that is the reason,
+// with what against says of it.
+func lapsed(role string, err error, data []byte, against func(time.Time) string) error {
 	var doc struct {
 		Signed struct {
 			Version int64     `json:"version"`
@@ -106,7 +107,7 @@ func lapsed(role string, err error, data []byte) error {
 	if !isExpired(err) || json.Unmarshal(data, &doc) != nil {
 		return rejected(role, err)
 	}
-	return fail(Expired, role, "version %d expired at %s", doc.Signed.Version, stamp(doc.Signed.Expires))
+	return fail(Expired, role, "version %d expired at %s%s", doc.Signed.Version, stamp(doc.Signed.Expires), against(doc.Signed.Expires))
 }
 
 func isExpired(err error) bool { return errors.Is(err, &metadata.ErrExpiredMetadata{}) }

@@ -5,9 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/trust"
 	"github.com/freshet/freshet/internal/trust/trusttest"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // roles in the order in which a refresh and a search come to them, with the
@@ -92,7 +94,7 @@ func FuzzRefresh(f *testing.F) {
 		mirror := good.Mirror()
 		mirror.Files[at.file] = append([]byte{}, data...)
 		e := &endpoint{t: t, Client: &trust.Client{Dir: tempDir(t), Root: r.RootBytes(1)}, now: start}
-		e.Now = e.clock
+		e.Clock = &clock.Clock{Wall: e.clock}
 		noPanic(t, e, mirror)
 		if err := noPanic(t, e, good); err != nil && !sign {
 			t.Errorf("afterwards the good source is refused: %v", err)

@@ -88,7 +88,6 @@ func (m marks) seenSnapshot() int64 {
 
 // updateTimestamp is section 5.4 of the specification.
 func (r *refresh) updateTimestamp(ctx context.Context) error {
-	r.marks = r.readMarks()
 	if r.marks.timestamp != nil && !r.marks.rotated {
 		err := guard(func() error { return second(r.trusted.UpdateTimestamp(r.marks.timestampData)) })
 		if err != nil && !isExpired(err) { // an expired one still protects from older ones
@@ -106,12 +105,19 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 	if err := r.checkTimestamp(offered); err != nil {
 		return err
 	}
+	r.setFloor(r.clock.Floor(r.floor, signedAt(offered)))
 	err = guard(func() error { return second(r.trusted.UpdateTimestamp(data)) })
 	if errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
-		return r.checkTimestampExpiry() // the one already stored stays in use
+		if err := r.checkTimestampExpiry(); err != nil { // the one already stored stays in use
+			return err
+		}
+		return r.keepFloor(offered)
 	}
 	if err != nil {
 		return r.refused(metadata.TIMESTAMP, err, data)
+	}
+	if err := r.keepFloor(offered); err != nil {
+		return err
 	}
 	if bytes.Equal(data, r.marks.timestampData) {
 		return nil
@@ -150,16 +156,16 @@ func (r *refresh) checkTimestamp(offered *metadata.Metadata[metadata.TimestampTy
 // refused is rejected, and says since when what is expired is so. An expired
 // root shows only at the step after it.
 func (r *refresh) refused(role string, err error, data []byte) error {
-	if root := r.trusted.Root.Signed; isExpired(err) && root.IsExpired(r.now) {
-		return fail(Expired, metadata.ROOT, "version %d expired at %s", root.Version, stamp(root.Expires))
+	if root := r.trusted.Root.Signed; isExpired(err) && root.IsExpired(r.now()) {
+		return fail(Expired, metadata.ROOT, "version %d expired at %s%s", root.Version, stamp(root.Expires), r.against(root.Expires))
 	}
-	return lapsed(role, err, data)
+	return lapsed(role, err, data, r.against)
 }
 
 func (r *refresh) checkTimestampExpiry() error {
 	ts := r.trusted.Timestamp.Signed
-	if ts.IsExpired(r.now) {
-		return fail(Expired, metadata.TIMESTAMP, "version %d expired at %s", ts.Version, stamp(ts.Expires))
+	if ts.IsExpired(r.now()) {
+		return fail(Expired, metadata.TIMESTAMP, "version %d expired at %s%s", ts.Version, stamp(ts.Expires), r.against(ts.Expires))
 	}
 	return nil
 }

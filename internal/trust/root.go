@@ -15,7 +15,6 @@ func (r *refresh) openRoot(pinned []byte) error {
 	if err := r.findRoot(pinned); err != nil {
 		return err
 	}
-	r.trusted.RefTime = r.now
 	version := r.trusted.Root.Signed.Version
 	newest, _ := r.store.read(metadata.ROOT)
 	kept, _ := r.store.readRoot(version)
@@ -126,9 +125,13 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 			return err
 		}
 	}
+	// Under the newest root: one that replaces the keys of the timestamp voids the
+	// floor in this same run.
+	r.marks = r.readMarks()
+	r.setFloor(r.storedFloor())
 	root := r.trusted.Root.Signed
-	if root.IsExpired(r.now) {
-		return fail(Expired, metadata.ROOT, "version %d expired at %s, and there is no version %d", root.Version, stamp(root.Expires), root.Version+1)
+	if root.IsExpired(r.now()) {
+		return fail(Expired, metadata.ROOT, "version %d expired at %s, and there is no version %d%s", root.Version, stamp(root.Expires), root.Version+1, r.against(root.Expires))
 	}
 	return nil
 }

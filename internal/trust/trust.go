@@ -15,8 +15,9 @@
 //	root_history/N.root.json    each root that was ever trusted
 //	timestamp.json snapshot.json targets.json
 //	ROLE.json                   a delegated role, its name URL-escaped
+//	floor                       the newest time of signing, where the timestamp's is not it
 //
-// All of it is the bytes the publisher signed. The stored timestamp and
+// All but the last of it is the bytes the publisher signed. The stored timestamp and
 // snapshot are a high-water mark: only new keys in a newer root lower it
 // (fast-forward recovery, section 5.3.11 of the specification).
 package trust
@@ -25,8 +26,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -44,6 +45,7 @@ const (
 	maxRoles      = 32   // visited in one search
 	maxSignatures = 256  // on one file
 	maxRoleName   = 64   // bytes of a delegated role's name
+	maxFloor      = 4096 // bytes of floorFile
 )
 
 // ErrNotFound is what a [Fetcher] wraps when the source says that a file is
@@ -66,10 +68,10 @@ type Fetcher interface {
 // Client keeps the metadata of one repository. Whoever calls Refresh must
 // hold the lock over Dir.
 type Client struct {
-	Dir  string           // where metadata is kept; made when missing
-	Root []byte           // pinned root of trust, used when Dir holds no usable root
-	Now  func() time.Time // what expiry is checked against; nil is time.Now
-	Disk *durable.Disk    // nil is the real disk
+	Dir   string        // where metadata is kept; made when missing
+	Root  []byte        // pinned root of trust, used when Dir holds no usable root
+	Clock *clock.Clock  // expiry is checked against the later of it and the floor; nil is the system's
+	Disk  *durable.Disk // nil is the real disk
 
 	// AnyHash accepts targets that have a SHA-512 hash and no SHA-256. It is
 	// for conformance tests: Freshet names content by its SHA-256.
@@ -86,7 +88,7 @@ type Client struct {
 // An error is an [*Error]. After one, what was trusted before, or a newer
 // part of it, is still stored, and the same call may be repeated.
 func (c *Client) Refresh(ctx context.Context, f Fetcher) (*View, error) {
-	r := &refresh{store: c.store(), f: f, now: c.now()}
+	r := &refresh{store: c.store(), f: f, present: present{clock: c.Clock.Read()}}
 	steps := []func(context.Context) error{
 		func(context.Context) error { return r.store.prepare() },
 		func(context.Context) error { return r.openRoot(c.Root) },
@@ -99,7 +101,7 @@ func (c *Client) Refresh(ctx context.Context, f Fetcher) (*View, error) {
 			return nil, err
 		}
 	}
-	v := &View{trusted: r.trusted, store: r.store, anyHash: c.AnyHash, notes: r.notes}
+	v := &View{trusted: r.trusted, store: r.store, anyHash: c.AnyHash, notes: r.notes, present: r.present}
 	if _, err := v.load(ctx, f, metadata.TARGETS, nil); err != nil {
 		return nil, err
 	}
@@ -117,7 +119,7 @@ func (c *Client) Load() (*View, error) {
 		return nil, err
 	}
 	v := &View{trusted: r.trusted, store: r.store, anyHash: c.AnyHash, offline: true, notes: r.notes}
-	v.loadStored(c.now())
+	v.loadStored(c.Clock.Read())
 	return v, nil
 }
 
@@ -125,18 +127,11 @@ func (c *Client) store() store {
 	return store{dir: c.Dir, history: filepath.Join(c.Dir, "root_history"), disk: c.Disk}
 }
 
-func (c *Client) now() time.Time {
-	if c.Now == nil {
-		return time.Now()
-	}
-	return c.Now()
-}
-
 // refresh is one run over one source.
 type refresh struct {
-	store   store
-	f       Fetcher
-	now     time.Time
+	store store
+	f     Fetcher
+	present
 	trusted *trustedmetadata.TrustedMetadata
 	notes   []error
 

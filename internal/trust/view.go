@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 )
@@ -22,7 +23,8 @@ type View struct {
 	anyHash bool
 	offline bool // made by Load: never fetches, reads what is expired
 	notes   []error
-	loaded  map[edge]*targetsMetadata
+	present
+	loaded map[edge]*targetsMetadata
 }
 
 type targetsMetadata = metadata.Metadata[metadata.TargetsType]
@@ -41,17 +43,13 @@ func (v *View) Notes() []error { return v.notes }
 
 // SignedAt is when the publisher signed the timestamp, by the publisher's
 // word; zero if it does not say.
-func (v *View) SignedAt() time.Time {
-	if v.trusted.Timestamp == nil {
-		return time.Time{}
-	}
-	text, _ := v.trusted.Timestamp.Signed.UnrecognizedFields[signedAtField].(string)
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}
+func (v *View) SignedAt() time.Time { return signedAt(v.trusted.Timestamp) }
+
+// Floor is the newest time of signing that counts: the present is never before
+// it, see [clock.Reading.Now]. It may be before SignedAt, where that was too far
+// ahead of a synchronised clock, and after it, where the publisher's clock went
+// back. Zero if nothing is known.
+func (v *View) Floor() time.Time { return v.floor }
 
 // Expires is the earliest expiry among root, timestamp, snapshot, targets and
 // those delegated roles that were needed so far.
@@ -93,10 +91,12 @@ func (v *View) eachExpiry(do func(role string, version int64, expires time.Time)
 }
 
 // loadStored fills the view of Load.
-func (v *View) loadStored(now time.Time) {
+func (v *View) loadStored(reading clock.Reading) {
 	r := &refresh{store: v.store, trusted: v.trusted}
-	m := r.readMarks()
-	v.trusted.Timestamp, v.trusted.Snapshot = m.timestamp, m.snapshot
+	r.marks = r.readMarks()
+	v.trusted.Timestamp, v.trusted.Snapshot = r.marks.timestamp, r.marks.snapshot
+	v.present = present{reading, r.storedFloor()}
+	now := v.now()
 	v.notes = append(v.notes, r.notes...)
 	// Without a snapshot or targets the view is still of use: what lacks them
 	// says so.
@@ -192,7 +192,7 @@ func (v *View) accept(at edge, data []byte) (*targetsMetadata, error) {
 		return err
 	})
 	if err != nil {
-		return nil, lapsed(at.role, err, data)
+		return nil, lapsed(at.role, err, data, v.against)
 	}
 	return md, nil
 }

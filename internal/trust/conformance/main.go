@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/trust"
 )
@@ -79,7 +80,7 @@ func download(ctx context.Context, o options, paths []string) error {
 		return err
 	}
 	f := source{metadata: o.metadataURL, targets: o.targetURL}
-	client := &trust.Client{Dir: o.metadataDir, Now: func() time.Time { return now }, AnyHash: true}
+	client := &trust.Client{Dir: o.metadataDir, Clock: &clock.Clock{Wall: func() time.Time { return now }}, AnyHash: true}
 	view, err := client.Refresh(ctx, f)
 	if err != nil {
 		return err
