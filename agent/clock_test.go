@@ -25,11 +25,11 @@ func (w *world) quiet() *service {
 // signedAhead has the publisher sign once by a clock that is 30 days ahead.
 func (w *world) signedAhead(now time.Time) {
 	w.t.Helper()
-	w.setClock(now.AddDate(0, 0, 30))
-	if _, err := w.repo.Refresh(w.t.Context()); err != nil {
+	w.setClock(now)
+	ahead := &publish.Repository{Dir: w.repo.Dir, Clock: &clock.Clock{Wall: func() time.Time { return now.AddDate(0, 0, 30) }}}
+	if _, err := ahead.Refresh(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	w.setClock(now)
 }
 
 // TestAPublisherThatWasAhead has an endpoint with a synchronised clock see it: it is
@@ -83,7 +83,6 @@ func TestAPublisherThatWasAheadAndAClockThatNobodyKeeps(t *testing.T) {
 			w.sync.Store(int32(clock.Unsynchronised))
 			now := *w.now.Load()
 			w.publish("a.example")
-			w.repo.Force = true
 			s := w.quiet()
 			w.signedAhead(now)
 			if res := s.run(api.TaskUpdate); res.Outcome != api.NothingNew || !strings.Contains(strings.Join(res.Notes, "\n"), "30 d 0 h behind") {
