@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +16,13 @@ const (
 	Unsynchronised             // it was set by hand or by a battery, or nobody keeps it right
 )
 
+// timesyncd leaves this file when it has set the clock, see
+// systemd-time-wait-sync.service(8). It is root's, and a boot removes it.
+const timesyncd = "/run/systemd/timesync/synchronized"
+
 // Sync asks the kernel whether something keeps the clock right (adjtimex(2)). A
-// container is told of its host's clock. Where a filter forbids the question
+// container is told of its host's clock. Where a filter forbids the question, as
+// ProtectClock= does of a service, systemd-timesyncd's word counts; without it
 // the answer is Unknown, as it is for a clock that stands in for the system's and
 // says nothing itself.
 func (c *Clock) Sync() Sync {
@@ -28,11 +34,19 @@ func (c *Clock) Sync() Sync {
 	}
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
+	if err != nil {
+		return syncBy(timesyncd)
+	}
 	switch {
-	case err != nil:
-		return Unknown
 	case state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0:
 		return Unsynchronised
+	}
+	return Synchronised
+}
+
+func syncBy(file string) Sync {
+	if st, err := os.Lstat(file); err != nil || !st.Mode().IsRegular() {
+		return Unknown
 	}
 	return Synchronised
 }
