@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
 )
 
 // endpoint is a state folder of its own, and a repository that it updates from.
