@@ -80,6 +80,8 @@ type Agent struct {
 	wall      *wall
 	wallError string // what is wrong with the firewall; guarded by mu
 
+	callers *callers // who are not root
+
 	wake      chan struct{} // of one: the loop has something to look at
 	rewatch   chan struct{} // of one: the folder of bundles may be another
 	remetrics chan struct{} // of one: where metrics are served may be another
@@ -90,6 +92,7 @@ type Agent struct {
 // Settings that cannot be used are no error: those accepted last hold, or the
 // defaults where there are none, see [api.Status.Refused].
 func (a *Agent) Open() error {
+	a.callers = newCallers()
 	a.wake = make(chan struct{}, 1)
 	a.rewatch = make(chan struct{}, 1)
 	a.remetrics = make(chan struct{}, 1)
@@ -211,7 +214,10 @@ func (a *Agent) Close() error {
 }
 
 // nudge has the loop look at what changed.
-func (a *Agent) nudge() { signal(a.wake) }
+func (a *Agent) nudge() {
+	a.callers.forget()
+	signal(a.wake)
+}
 
 func signal(c chan<- struct{}) {
 	select {

@@ -115,7 +115,7 @@ func (a *Agent) listenMetrics(address string) (stop func(), err error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", a.getMetrics)
 	s := &http.Server{
-		Handler: mux, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: time.Minute,
+		Handler: a.callers.admitted(mux), ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: time.Minute,
 		IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader, ErrorLog: a.httpLog(),
 	}
 	done := make(chan struct{})
@@ -128,7 +128,12 @@ func (a *Agent) listenMetrics(address string) (stop func(), err error) {
 	return func() { s.Close(); <-done }, nil
 }
 
-func (a *Agent) getMetrics(w http.ResponseWriter, _ *http.Request) {
+// getMetrics answers whoever asks: there is no password.
+func (a *Agent) getMetrics(w http.ResponseWriter, req *http.Request) {
+	a.callers.serve(shared, "/metrics", w, req, a.makeMetrics)
+}
+
+func (a *Agent) makeMetrics(w http.ResponseWriter, _ *http.Request) {
 	s, err := a.sample()
 	if err != nil {
 		http.Error(w, fmt.Sprintf("reading the status: %v", err), http.StatusInternalServerError)

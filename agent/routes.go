@@ -82,10 +82,22 @@ func (a *Agent) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		api.Fail(w, &api.Error{Code: api.NotFound, Text: fmt.Sprintf("there is no %s", req.URL.Path)})
 	})
-	return mux
+	return a.callers.admitted(mux)
 }
 
 func (a *Agent) answer(r Route, w http.ResponseWriter, req *http.Request) {
+	if privileged(api.CallerOf(req.Context())) {
+		a.answerNow(r, w, req)
+		return
+	}
+	key := r.Path
+	if a.mayChange(req) { // members of the group are shown more: never share theirs with others
+		key = "members " + key
+	}
+	a.callers.serve(r.kind(req), key, w, req, func(w http.ResponseWriter, req *http.Request) { a.answerNow(r, w, req) })
+}
+
+func (a *Agent) answerNow(r Route, w http.ResponseWriter, req *http.Request) {
 	if !a.mayChange(req) {
 		if r.Changes {
 			caller, _ := api.CallerOf(req.Context())

@@ -101,7 +101,7 @@ func (a *Agent) serve(ctx context.Context, ln net.Listener) error {
 	}
 	s.RegisterOnShutdown(cancel) // streams end, or the shutdown would wait for them
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(&fair{Listener: ln}) }()
+	go func() { done <- s.Serve(newFair(ln)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serving the API: %w", err)

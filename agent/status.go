@@ -24,6 +24,7 @@ func (a *Agent) status() (api.Status, error) {
 		Version: a.Version, Agent: a.service, Settings: a.Settings, Refused: a.refused,
 		Update: a.task(predefined[0]), Sources: []string{},
 	}
+	st.Unsupplied = len(u.Sources) == 0 && a.force.settings.Import == nil && (st.Update.Last == nil || !st.Update.Last.Imported)
 	a.mu.Unlock()
 	for _, s := range u.Sources {
 		st.Sources = append(st.Sources, s.Name())

@@ -109,3 +109,25 @@ func TestRefusedSettingsAreTheReasonWhereNoneWereAccepted(t *testing.T) {
 		t.Errorf("refused %q, why %q", st.Refused, st.Why)
 	}
 }
+
+// TestWithoutASourceTheStatusSaysThatNothingUpdatesTheBases: fresh as they are
+// now, they only get older.
+func TestWithoutASourceTheStatusSaysThatNothingUpdatesTheBases(t *testing.T) {
+	w := newWorld(t)
+	w.publish("a.example")
+	s := w.start().settled()
+	if st := s.status(); st.Unsupplied {
+		t.Error("with a source")
+	}
+	root := "root: " + w.repo.Dir + "/metadata/1.root.json\n"
+	w.write("freshet.yaml", "version: 1\n"+root)
+	w.eventually("there is none", func() bool { return len(s.status().Sources) == 0 })
+	if st := s.status(); !st.Unsupplied || st.State != "up to date" {
+		t.Errorf("%+v", st)
+	}
+	s.change(http.MethodPost, "/v1/import", api.Import{Path: w.repo.Dir})
+	w.eventually("the import is over", func() bool { u := s.update(); return u.Last != nil && u.Last.Imported })
+	if st := s.status(); st.Unsupplied {
+		t.Error("it lives on bundles")
+	}
+}

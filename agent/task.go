@@ -281,14 +281,15 @@ func (a *Agent) finish(r *run, f finished) {
 		f.result.Outcome = api.Failed
 		a.emit(event.TaskTimedOut, map[string]string{"task": fmt.Sprint(r.task), "name": r.name, "limit": settings.Duration(over).String()})
 	}
+	f.result.Imported = r.from.path != ""
 	before := a.records.Tasks[r.task]
 	rec := before.finished(f.result)
 	def, err := a.definitionOf(r.task)
-	if err == nil && def.usual != nil && r.from.path == "" {
+	if err == nil && def.usual != nil && !f.result.Imported {
 		now, stopped := a.Clock.Now().UTC(), f.result.Outcome == api.Stopped
 		rec = a.planOf(def).after(rec, now, stopped, f.retryAfter, rand.Float64())
 	}
-	if r.from.path != "" { // it says nothing about the sources
+	if f.result.Imported { // it says nothing about the sources
 		rec.Failures = before.Failures
 	}
 	a.records.Tasks[r.task] = rec

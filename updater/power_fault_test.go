@@ -77,10 +77,10 @@ func TestTheDiskFailsAtAnyStep(t *testing.T) {
 				}
 				stride := 1
 				if !soak {
-					stride = 180
+					stride = 60
 				}
 				if !soak && a.spoil != nil {
-					stride = 45
+					stride = 15
 				}
 				cases := 0
 				for n := 1 + q.random.IntN(stride); q.fails(f, n, floor, a); n += stride {

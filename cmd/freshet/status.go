@@ -23,8 +23,8 @@ func statusCommand(o *options) *cobra.Command {
 be. With --check it prints one line and exits as monitoring plugins do:
   0  OK        up to date
   1  WARNING   out of date; or up to date, but no agent runs, task 6 (Update)
-               is off, the settings file is not in force, a base that the
-               settings name is not installed, or an engine failed
+               is off, no source is set, the settings file is not in force, a
+               base that the settings name is not installed, or an engine failed
   2  CRITICAL  totally out of date, or no base is installed
   3  UNKNOWN   the status cannot be read`,
 		Example: `  freshet status
@@ -82,7 +82,7 @@ func printCheck(w io.Writer, st api.Status, err error) error {
 	if also := warnings(st); len(also) > 0 {
 		text += " (" + strings.Join(also, "; ") + ")"
 	}
-	if code == 0 && (len(warnings(st)) > 0 || len(st.Missing) > 0) {
+	if code == 0 && (len(warnings(st)) > 0 || len(st.Missing) > 0 || st.Unsupplied) {
 		word, code = "WARNING", 1
 	}
 	// What follows a bar is read as performance data.
@@ -172,6 +172,9 @@ func headline(st api.Status) string {
 	}
 	if st.State == "without databases" {
 		return "running without databases"
+	}
+	if st.Unsupplied {
+		return "bases are " + st.State + ", but nothing updates them: no source is set"
 	}
 	if len(st.Missing) > 0 {
 		return "bases are " + st.State + ", but not all are installed"

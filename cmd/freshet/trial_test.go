@@ -39,6 +39,8 @@ func TestATrialThroughAccidents(t *testing.T) {
 	t.Run("the package is replaced underneath", func(t *testing.T) { replacedUnderneath(t, old, next) })
 	t.Run("uninstalled and installed again in a trial", func(t *testing.T) { reinstalled(t, old, next) })
 	t.Run("the host is off for a day in a trial", func(t *testing.T) { offForADay(t, old, next) })
+	t.Run("what an operator edits in a trial survives it", func(t *testing.T) { editedInATrial(t, old, next) })
+	t.Run("enrolling while the newest release is bad", func(t *testing.T) { enrolledOnABadDay(t, old, next) })
 	t.Run("the package is upgraded in a trial", func(t *testing.T) { upgradedInATrial(t, old, next) })
 }
 

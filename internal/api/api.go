@@ -36,10 +36,15 @@ type Status struct {
 	Generation int          `json:"generation"` // 0: none yet
 	Trial      bool         `json:"trial"`      // the current generation is not confirmed yet
 	Held       []Held       `json:"held,omitempty"`
-	Sources    []string     `json:"sources"`           // in the order to ask, without credentials
-	Licence    *Licence     `json:"licence,omitempty"` // nil: not known, as without a root of trust
-	Settings   string       `json:"settings,omitempty"`
-	Refused    string       `json:"settings_refused,omitempty"` // why the file as it is now is not in force
+	Sources    []string     `json:"sources"` // in the order to ask, without credentials
+
+	// Unsupplied says that nothing can become newer by itself: there is no source,
+	// no folder is watched for bundles, and the last update was no import.
+	Unsupplied bool `json:"unsupplied,omitempty"`
+
+	Licence  *Licence `json:"licence,omitempty"` // nil: not known, as without a root of trust
+	Settings string   `json:"settings,omitempty"`
+	Refused  string   `json:"settings_refused,omitempty"` // why the file as it is now is not in force
 
 	Supervisor *Supervisor `json:"supervisor,omitempty"` // nil: none runs
 
@@ -206,6 +211,8 @@ type Result struct {
 	Hint     string    `json:"hint,omitempty"`  // what to do or to know, where the outcome leaves that open
 
 	Modules []ModuleChange `json:"modules,omitempty"`
+
+	Imported bool `json:"imported,omitempty"` // from a bundle, which Source names
 }
 
 // Import asks for an update from one place.

@@ -33,6 +33,7 @@ const (
 	EnrolledAlready  Code = "enrolled_already"
 	SettingsInvalid  Code = "settings_invalid"
 	Stopping         Code = "stopping"
+	TooManyCallers   Code = "too_many_callers"
 	Internal         Code = "internal"
 
 	NoFirewall     Code = "no_firewall"
@@ -93,6 +94,7 @@ var Meanings = []Meaning{
 	{EnrolledAlready, http.StatusConflict, ExitFailed, "--replace changes over; what is trusted now stays in force until the first update from there has succeeded"},
 	{SettingsInvalid, http.StatusUnprocessableEntity, ExitFailed, "mend the file and try again"},
 	{Stopping, http.StatusServiceUnavailable, ExitFailed, "the agent is stopping; try again when it is back"},
+	{TooManyCallers, http.StatusServiceUnavailable, ExitFailed, "try again in a moment; root is always answered"},
 	{Internal, http.StatusInternalServerError, ExitFailed, "see freshet events and the agent's log"},
 	{NoFirewall, http.StatusConflict, ExitFailed, "it needs root, and iptables; everything else works without"},
 	{LockOut, http.StatusConflict, ExitFailed, "add a rule that passes it, or say --force; --confirm-within 60s takes it back by itself"},

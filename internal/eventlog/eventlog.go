@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -311,7 +312,7 @@ func (l *Log) Follow(ctx context.Context, seq int64, f func(event.Event) error) 
 		l.mu.Lock()
 		changed, closed := l.changed, l.closed
 		l.mu.Unlock()
-		events, err := l.After(seq)
+		events, err := l.next(seq)
 		if err != nil {
 			return err
 		}
@@ -324,7 +325,10 @@ func (l *Log) Follow(ctx context.Context, seq int64, f func(event.Event) error) 
 			}
 			seq = e.Seq
 		}
-		if closed {
+		switch {
+		case len(events) == maxBatch:
+			continue // there may be more
+		case closed:
 			return nil
 		}
 		select {
@@ -333,4 +337,32 @@ func (l *Log) Follow(ctx context.Context, seq int64, f func(event.Event) error) 
 		case <-changed:
 		}
 	}
+}
+
+// maxBatch is how many events a follower holds, who may take them slowly.
+const maxBatch = maxTail
+
+// next gives the first events with higher sequence numbers than seq, maxBatch
+// at most.
+func (l *Log) next(seq int64) ([]event.Event, error) {
+	l.mu.Lock()
+	recent, all := l.recentLocked(seq)
+	l.mu.Unlock()
+	if all {
+		return recent, nil
+	}
+	return Reader{l.path}.next(seq, maxBatch)
+}
+
+// recentLocked gives the events after seq that are in memory, and whether none
+// is missing.
+func (l *Log) recentLocked(seq int64) ([]event.Event, bool) {
+	if seq >= l.seq {
+		return nil, true
+	}
+	if len(l.tail) == 0 || l.tail[0].Seq > seq+1 {
+		return nil, false
+	}
+	i := slices.IndexFunc(l.tail, func(e event.Event) bool { return e.Seq > seq })
+	return slices.Clone(l.tail[max(i, 0):]), true
 }

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,50 @@ func (r Reader) After(seq int64) ([]event.Event, error) {
 	return r.events(func(e event.Event) bool { return e.Seq > seq })
 }
 
+// errEnough ends a reading.
+var errEnough = errors.New("enough was read")
+
+// next gives the first n events with higher sequence numbers than seq. What is
+// before them is passed over by its number alone, which a line begins with.
+func (r Reader) next(seq int64, n int) ([]event.Event, error) {
+	var events []event.Event
+	err := r.files(func(file *os.File) error {
+		_, err := scanLines(file, func(line []byte) (bool, error) {
+			if known, ok := seqOf(line); ok && known <= seq {
+				return true, nil
+			}
+			var rec record
+			if json.Unmarshal(line, &rec) != nil || rec.Seq <= seq {
+				return false, nil
+			}
+			if len(events) == n {
+				return false, errEnough
+			}
+			events = append(events, rec.Event)
+			return true, nil
+		})
+		return err
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return events, err
+}
+
+// seqOf is the number that a line begins with.
+func seqOf(line []byte) (seq int64, ok bool) {
+	digits, found := bytes.CutPrefix(line, []byte(`{"seq":`))
+	for i, c := range digits {
+		if c < '0' || c > '9' {
+			return seq, found && i > 0 && c == ','
+		}
+		if seq = seq*10 + int64(c-'0'); i > 17 {
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
 // Last is the newest event among codes, however long ago, and whether there
 // was one.
 func (r Reader) Last(codes ...event.Code) (event.Event, bool, error) {
@@ -50,6 +95,14 @@ func (r Reader) events(want func(event.Event) bool) ([]event.Event, error) {
 }
 
 func (r Reader) each(f func(record)) error {
+	return r.files(func(file *os.File) error {
+		_, err := scan(file, f)
+		return err
+	})
+}
+
+// files calls f with the log's files, the older first.
+func (r Reader) files(f func(*os.File) error) error {
 	// The newer file is opened first: if the log is rotated in between, both
 	// names give one file, and nothing is missed.
 	files := make([]*os.File, 0, 2)
@@ -73,7 +126,7 @@ func (r Reader) each(f func(record)) error {
 		files = files[:1]
 	}
 	for _, file := range slices.Backward(files) {
-		if _, err := scan(file, f); err != nil {
+		if err := f(file); err != nil {
 			return fmt.Errorf("reading the log of events: %w", err)
 		}
 	}
@@ -98,6 +151,19 @@ const maxLine = 1 << 20
 // whole one ends. Lines that are none, as a failing disk leaves them, are
 // passed over.
 func scan(r io.Reader, f func(record)) (whole int64, err error) {
+	return scanLines(r, func(line []byte) (bool, error) {
+		var rec record
+		if json.Unmarshal(line, &rec) != nil || rec.Seq <= 0 && rec.Last == nil {
+			return false, nil
+		}
+		f(rec)
+		return true, nil
+	})
+}
+
+// scanLines calls f with every line and returns where the last ends that f says
+// is a record.
+func scanLines(r io.Reader, f func(line []byte) (record bool, err error)) (whole int64, err error) {
 	var offset int64
 	in := bufio.NewReaderSize(r, 64<<10)
 	for {
@@ -109,12 +175,13 @@ func scan(r io.Reader, f func(record)) (whole int64, err error) {
 		if err != nil {
 			return whole, err
 		}
-		var rec record
-		if json.Unmarshal(line, &rec) != nil || rec.Seq <= 0 && rec.Last == nil {
-			continue
+		is, err := f(line)
+		if err != nil {
+			return whole, err
 		}
-		f(rec)
-		whole = offset
+		if is {
+			whole = offset
+		}
 	}
 }
 
