@@ -43,7 +43,10 @@ func (a *Agent) engineErrors(u *updater.Updater, installed []updater.Installed) 
 	for name := range u.Engines {
 		note := u.EngineNote(name)
 		if o := note.Took; o != nil && slices.ContainsFunc(installed, func(b updater.Installed) bool { return b.Name == name && b.Ref.Dir == o.Dir }) {
-			known[[2]string{name, "took"}] = api.EngineError{Base: name, Step: "took", Error: o.Error, At: o.At}
+			// What could not be delivered was not taken either: that is one fault.
+			if _, undelivered := known[[2]string{name, "deliver"}]; !undelivered {
+				known[[2]string{name, "took"}] = api.EngineError{Base: name, Step: "took", Error: o.Error, At: o.At}
+			}
 		}
 		if o := note.Try; o != nil {
 			known[[2]string{name, "try"}] = api.EngineError{Base: name, Step: o.Step, Error: fmt.Sprintf("version %d: %s", o.Version, o.Error), At: o.At}
