@@ -40,7 +40,7 @@ func parseStat(text string) (aProcess, error) {
 		return aProcess{}, errors.New("the kernel says nothing of it")
 	}
 	fields := strings.Fields(text[end+1:]) // from the third on
-	const state, starttime = 0, 22 - 3 // proc(5) counts from 1
+	const state, starttime = 0, 22 - 3     // proc(5) counts from 1
 	if len(fields) <= starttime {
 		return aProcess{}, errors.New("the kernel says too little of it")
 	}
