@@ -115,7 +115,7 @@ func TestStoppedAnywhereTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
 	for name, change := range map[string]func(*updater.Updater){
 		"whole": func(*updater.Updater) {},
 		"of which a part is rolled back": func(u *updater.Updater) {
-			u.Engines = map[string]*modules.Engine{"other": {Base: "other", TookCommand: []string{"/bin/false"}}}
+			u.Engines = map[string]*modules.Engine{"other": {Base: "other", HealthCommand: []string{"/bin/true"}, TookCommand: []string{"/bin/false"}}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

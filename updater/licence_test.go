@@ -233,7 +233,7 @@ func TestWhatUsesNothingUp(t *testing.T) {
 			if command == "try" {
 				e.TryCommand = []string{"/bin/false"}
 			} else {
-				e.TookCommand = []string{"/bin/false"}
+				e.HealthCommand, e.TookCommand = []string{"/bin/true"}, []string{"/bin/false"}
 			}
 			u.Engines = map[string]*modules.Engine{"list": e}
 		}
@@ -289,7 +289,7 @@ func TestAnUpdateOfWhichAPartIsRolledBackIsTheOne(t *testing.T) {
 	w.publish("list", records(1, 300))
 	w.publish("other", records(1, 100))
 	bad := func(u *updater.Updater) {
-		u.Engines = map[string]*modules.Engine{"other": {Base: "other", TookCommand: []string{"/bin/false"}}}
+		u.Engines = map[string]*modules.Engine{"other": {Base: "other", HealthCommand: []string{"/bin/true"}, TookCommand: []string{"/bin/false"}}}
 	}
 	w.update(updater.Partly, bad)
 	w.expect("list", 1)

@@ -22,7 +22,7 @@ func (p *power) acts() map[string]act {
 		"an update":      {start: start, do: update, list: 3, every: true},
 		"an update that an engine does not bear": {
 			start: start, do: update, list: 2,
-			engine: &modules.Engine{Base: "list", TookCommand: []string{"/bin/false"}},
+			engine: &modules.Engine{Base: "list", HealthCommand: []string{"/bin/true"}, TookCommand: []string{"/bin/false"}},
 		},
 		"a rollback": {start: start, list: 3, do: func(ctx context.Context, u *updater.Updater) error {
 			_, err := u.RollBack(ctx, nil)

@@ -269,14 +269,14 @@ func (p *power) checkTidy(dir string) {
 	p.must(err)
 	all, err := store.Generations()
 	p.must(err)
-	known := []string{"bases", "generations", "manifests", "tmp", "trust", "state.json", "quarantine.json", "state.lock", "agent-id"}
+	known := []string{"bases", "generations", "manifests", "tmp", "trust", "state.json", "quarantine.json", "state.lock", "agent-id", "engines"}
 	for _, g := range all {
 		if !slices.Contains(st.Keep(all), g.Number) {
 			p.t.Errorf("generation %d is kept for nothing", g.Number)
 		}
 		known = append(known, fmt.Sprintf("generations/%06d", g.Number))
 		for name, ref := range g.Bases {
-			known = append(known, "bases/"+name, "bases/"+name+"/current", "bases/"+name+"/"+ref.Dir, "manifests/"+ref.Manifest+".json")
+			known = append(known, "bases/"+name, "bases/"+name+"/current", "bases/"+name+"/"+ref.Dir, "engines/"+name+".json", "manifests/"+ref.Manifest+".json")
 		}
 	}
 	for _, w := range st.Quarantine { // its manifest is kept, so that it is not fetched each hour

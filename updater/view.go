@@ -167,7 +167,12 @@ func (u *Updater) prune(st rollback.State) error {
 // clear removes what broken runs left half done. In the state folder others
 // write their files while an update runs: it looks for its own alone.
 func (u *Updater) clear() error {
-	err := errors.Join(u.pruneTemporary(), u.Disk.ReapFile(u.markPath()))
+	err := errors.Join(
+		u.pruneTemporary(),
+		u.Disk.ReapFile(u.markPath()),
+		u.Disk.Reap(filepath.Join(u.Dir, "engines")),
+		u.Disk.Reap(filepath.Join(u.Dir, "evidence")),
+	)
 	if u.Switcher == nil { // else another process writes the state
 		err = errors.Join(err, u.store().Reap())
 	}
