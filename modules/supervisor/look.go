@@ -8,13 +8,17 @@ import (
 	"github.com/freshet/freshet/rollback"
 )
 
+// leastLimit is the least time that an agent has to tell how it is, however often it
+// is observed: a machine with much else to do starves it for a second or two.
+const leastLimit = 3 * time.Second
+
 // look observes the agent at its times.
 func (s *Supervisor) look(now time.Duration) {
 	c := s.agent
 	if c == nil || !c.serving || c.ending {
 		return
 	}
-	limit := min(max(2*s.Times.Look, time.Second), 10*time.Second)
+	limit := min(max(2*s.Times.Look, leastLimit), 10*time.Second)
 	stuck := s.observing > 0 && s.observer == c // another agent's does not concern it
 	if stuck && now-s.observing < 2*limit {
 		return
