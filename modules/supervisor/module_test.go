@@ -124,7 +124,7 @@ func TestAModuleThatServesAtAFixedAddress(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			times := quick
-			times.Stop = time.Second
+			times.Stop, times.Look = time.Second, 300*time.Millisecond // three of them let a program start on a busy machine
 			w := newWorld(t, times)
 			w.install()
 			address := freeAddress(t)
