@@ -17,7 +17,7 @@ build: ## build both programs into bin/
 demo: build ## see Freshet at work in a temporary folder, without root
 	go run ./internal/demo -bin bin
 
-test: ## run the tests that need Go alone (no root, at most 10 minutes)
+test: ## run the tests that need Go alone (no root, some 10 minutes)
 	go test -timeout 20m ./...
 	go test -tags testclock ./internal/clock
 	go test -tags nextschema -run "Migration|Golden|EveryVersion" ./internal/settings
@@ -45,14 +45,14 @@ fuzz: ## fuzz each parser of outside bytes for FUZZTIME
 # With TELL= they tell of what failed alone.
 MACHINES := TestClamAVOfDebian|TestFirewallOfAMachine|TestPackage|TestAgentUpdatesItself|TestServiceUnderSystemd
 
-system: ## run the tests with real parts (as root, at most 30 minutes)
+system: ## run the tests with real parts (as root, at most 45 minutes)
 	$(MAKE) -j2 -Otarget system-machines system-parts
 
 system-machines:
-	go test -tags system -timeout 30m $(TELL) -run '$(MACHINES)' ./internal/systemtest
+	go test -tags system -timeout 45m $(TELL) -run '$(MACHINES)' ./internal/systemtest
 
 system-parts:
-	go test -tags system -timeout 30m $(TELL) -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
+	go test -tags system -timeout 45m $(TELL) -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
 
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m
