@@ -165,7 +165,7 @@ func TestYARARules(t *testing.T) {
 		dir := filepath.Join(p.dir, "rules")
 		write(t, filepath.Join(dir, "a/one.yar"), rules)
 		write(t, filepath.Join(dir, "b/two.yara"), rule("Same", "zqxj-two")) // a name may stand in two files
-		p.run("base", p.repo(), "rules", dir, "--allow-shrink", "a test")
+		p.run("base", p.repo(), "rules", dir, "--allow-shrink", "a test", "--allow", "a test")
 	}
 	for name, row := range map[string]struct{ yarac, more, file string }{
 		"compiled":                {yarac, "compiled: true, ", "rules.yac"},
