@@ -69,24 +69,33 @@ func (c *ClamAV) Take(ctx context.Context, v Version) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, errKept):
+		return &Veto{"clamd", "take", fmt.Sprintf("it answers, and does not use version %s after %s", v.Number, c.timeout)}
 	case limited.Err() != nil:
 		return &TimeoutError{Step: "took", Program: "clamd", After: c.timeout, Cause: fmt.Errorf("it does not use version %s, or gives no verdicts: %w", v.Number, err)}
 	}
 	return err
 }
 
-// load has clamd read its folder until it detects the marker.
+// errKept says that clamd gave verdicts to the end, without the version: a list that
+// it cannot load is dropped without a word, and lies in its folder for its next start.
+var errKept = errors.New("clamd goes on without the version")
+
+// load has clamd read its folder until it detects the marker. The error is errKept
+// if it answered as before until ctx ended; one that does not answer is not judged.
 func (c *ClamAV) load(ctx context.Context, m marker) error {
 	if err := c.tell(ctx, m); err != nil {
 		return err
 	}
-	mute := 0
+	mute, answers := 0, false
 	again, next := againAfter, c.clock.Awake()+againAfter
 	for {
 		has, err := c.detects(ctx, m)
 		switch {
 		case has:
 			return c.confirmed(m)
+		case ctx.Err() != nil && answers:
+			return errKept
 		case ctx.Err() != nil:
 			return err
 		case errors.Is(err, clamd.ErrNoVerdict), errors.Is(err, clamd.ErrAbsent):
@@ -94,6 +103,7 @@ func (c *ClamAV) load(ctx context.Context, m marker) error {
 		default: // without the marker, or too busy to answer in time
 			mute = 0
 		}
+		answers = err == nil
 		if mute == mutesToKnow {
 			return &Veto{"clamd", "take", fmt.Sprintf("with it there are no verdicts: %v", err)}
 		}
@@ -104,7 +114,9 @@ func (c *ClamAV) load(ctx context.Context, m marker) error {
 			again *= 2
 			next = now + again
 		}
-		if err := wait(ctx, pollEvery); err != nil {
+		if err := wait(ctx, pollEvery); err != nil && answers {
+			return errKept
+		} else if err != nil {
 			return err
 		}
 	}
