@@ -300,7 +300,8 @@ func (w *packaged) purges() {
 	w.write("/etc/systemd/system/freshet.service.d/override.conf", "[Service]\nReadWritePaths=/srv\n")
 	w.run("systemctl", "daemon-reload")
 	w.run("systemctl", "restart", "freshet")
-	w.write("/etc/freshet/freshet.yaml", w.read("/etc/freshet/freshet.yaml")+"bases:\n  - {name: list, deliver: {to: /srv/engine}}\n  - {name: tree, deliver: {to: /srv/other, mode: \"0640\"}}\n")
+	others, _, _ := strings.Cut(w.read("/etc/freshet/freshet.yaml"), "\nbases:") // those of the steps before
+	w.write("/etc/freshet/freshet.yaml", strings.TrimRight(others, "\n")+"\nbases:\n  - {name: list, deliver: {to: /srv/engine}}\n  - {name: tree, deliver: {to: /srv/other, mode: \"0640\"}}\n")
 	in := filepath.Join(w.p.dir, "in", "tree")
 	for _, name := range []string{"sub/one.txt", "two words.txt"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(in, name)), 0o755); err != nil {
