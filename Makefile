@@ -56,8 +56,8 @@ system-parts:
 
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m
-	FRESHET_SOAK=1 go test -timeout 4h -run 'TestPowerCut|TestTheDisk' ./updater ./publish
-	FRESHET_SOAK=1 go test -timeout 2h -run 'Enrolling|Enrolls' ./agent ./cmd/freshet
+	FRESHET_SOAK=1 go test -timeout 4h -run 'PowerCut|TheDisk|Stopped|AnyStep|FailingDisk|Corpora' ./updater ./publish ./internal/delta
+	FRESHET_SOAK=1 go test -timeout 2h -run 'Enrolling|Enrolls|AtEachStep' ./agent ./cmd/freshet ./cmd/freshet-publish
 	FRESHET_SOAK=1 go test -timeout 1h -run TestAnAccident ./modules/supervisor
 	FRESHET_SOAK=1 go test -tags system -timeout 4h -v -run 'TestPowerCutOnExt4|HangsAtAnyStep' ./internal/systemtest
 

@@ -247,7 +247,7 @@ func (p *press) completes(j job) {
 }
 
 // TestPowerCutAtAnyStepOfAPublisher stops each job at each disk step, cuts the
-// power, and cuts it also while the next process completes what the first one
+// power at some of them by chance, and at all in a soak, and cuts it also while the next process completes what the first one
 // left in the page cache.
 func TestPowerCutAtAnyStepOfAPublisher(t *testing.T) {
 	p := newPress(t)
@@ -262,10 +262,10 @@ func TestPowerCutAtAnyStepOfAPublisher(t *testing.T) {
 					break
 				}
 				steps++
-				if !j.empty && !j.light || q.chance(6) {
+				if !j.empty && !j.light && q.chance(3) || q.chance(12) {
 					q.cuts(step, killed, j)
 				}
-				if q.chance(6) {
+				if q.chance(12) {
 					twice += q.again(step, killed, j)
 				}
 				q.end(killed)
@@ -362,10 +362,10 @@ func TestTheDiskOfAPublisherFailsAtAnyStep(t *testing.T) {
 				q.t, q.random = t, p.sequence(t.Name())
 				stride := 1
 				if !soak {
-					stride = 10
+					stride = 40
 				}
 				if !soak && j.empty {
-					stride = 80
+					stride = 240
 				}
 				cases := 0
 				for n := 1 + q.random.IntN(stride); q.fails(fault, errno, n, j); n += stride {

@@ -154,7 +154,7 @@ func TestDeltasToAVersionThatGrew(t *testing.T) {
 	}
 }
 
-// TestAFarIndexThatIsLostIsLetGo has the next release say so, and prune go on.
+// TestAFarIndexThatIsLostIsLetGo has prune and the next release say so, and go on.
 func TestAFarIndexThatIsLostIsLetGo(t *testing.T) {
 	t.Parallel()
 	r := newRepoAt(t, midnight)
@@ -165,8 +165,10 @@ func TestAFarIndexThatIsLostIsLetGo(t *testing.T) {
 	if err := os.Remove(filepath.Join(r.Dir, index(t, r, manifest(t, r, "b")).Checkpoints[1].Far.Path())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Prune(t.Context(), false); err == nil {
-		t.Error("prune judged without it")
+	var told []string
+	r.Warn = func(text string) { told = append(told, text) }
+	if _, err := r.Prune(t.Context(), false); err != nil || !strings.Contains(strings.Join(told, "\n"), "far index of base b version 2") {
+		t.Errorf("prune without it: %v, told %q", err, told)
 	}
 	for i := range 2 {
 		at(r, midnight.AddDate(0, 0, 3+i))

@@ -127,17 +127,17 @@ func TestStoppedAnywhereTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
 			commit := slices.IndexFunc(first, func(dir string) bool { return strings.HasSuffix(dir, "-trial.json") })
 			confirmed, again := 0, 0
 			for i, dir := range first {
-				if i < commit && i%16 > 1 {
+				if i < commit && !soak && i%48 > 1 {
 					continue // of what leads up to the commit some will do
 				}
 				if h.good(dir) > 0 {
 					confirmed++
 				}
-				if i >= commit && i%10 == 0 || i == 0 { // stopped a second time
+				if i >= commit && i%someSteps(30) == 0 || i == 0 { // stopped a second time
 					twice := filepath.Join(t.TempDir(), "endpoint")
 					copyTree(t, dir, twice)
 					for k, dir := range h.stopped(twice, 2) {
-						if k%24 == i%24 {
+						if k%someSteps(48) == i%someSteps(48) {
 							again++
 							h.exactlyOne(dir, 3)
 						}
@@ -160,7 +160,7 @@ func TestTheDiskFailsAndTheOneUpdateIsNeitherLostNorRepeated(t *testing.T) {
 		t.Setenv("TMPDIR", "/dev/shm")
 	}
 	h := newHours(t, 3, func(*updater.Updater) {})
-	stride := 40
+	stride := 120
 	if soak {
 		stride = 1
 	}

@@ -77,10 +77,10 @@ func TestTheDiskFailsAtAnyStep(t *testing.T) {
 				}
 				stride := 1
 				if !soak {
-					stride = 60
+					stride = 180
 				}
 				if !soak && a.spoil != nil {
-					stride = 15
+					stride = 45
 				}
 				cases := 0
 				for n := 1 + q.random.IntN(stride); q.fails(f, n, floor, a); n += stride {

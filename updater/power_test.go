@@ -86,10 +86,10 @@ func TestPowerCutAtAnyDiskStep(t *testing.T) {
 					break
 				}
 				steps++
-				if a.every || q.chance(4) {
+				if a.every && q.chance(3) || q.chance(8) {
 					q.cuts(step, killed, floor, a, q.others())
 				}
-				if q.chance(5) {
+				if q.chance(10) {
 					twice += q.again(step, killed, floor, a)
 				}
 				q.end(killed)

@@ -29,7 +29,7 @@ type act struct {
 	engine *modules.Engine
 	do     func(ctx context.Context, u *updater.Updater) error
 	list   int64 // the version of base "list" in the end
-	every  bool  // all its steps are cut, not only in a soak
+	every  bool  // more of its steps are cut by chance than of others; in a soak all are
 
 	// spoil are the files whose content is damaged at the start, as patterns
 	// below the state folder: a repair mends them.
@@ -55,6 +55,14 @@ type power struct {
 
 // soak asks for every case instead of some.
 var soak = os.Getenv("FRESHET_SOAK") != ""
+
+// someSteps is how many steps lie between two that are tried: none in a soak.
+func someSteps(k int) int {
+	if soak {
+		return 1
+	}
+	return k
+}
 
 func newPower(t *testing.T) *power {
 	t.Helper()

@@ -9,12 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // endpoint is a state folder of its own, and a repository that it updates from.
@@ -102,8 +99,8 @@ func killed(c *exec.Cmd) bool {
 	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
-// TestKillAtEachStepOfAnUpdate kills the process before each step it takes on
-// the disk while it updates from version 1 to 2. The old or the new version is
+// TestKillAtEachStepOfAnUpdate kills the process before steps that it takes on
+// the disk, each in a soak, while it updates from version 1 to 2. The old or the new version is
 // there, whole, and the next run completes the update.
 func TestKillAtEachStepOfAnUpdate(t *testing.T) {
 	t.Parallel()
@@ -111,29 +108,7 @@ func TestKillAtEachStepOfAnUpdate(t *testing.T) {
 	e.publish(1)
 	e.must("freshet", "update")
 	e.publish(2)
-	const atOnce = 8 // most of the time goes to the disk
-	for first := 1; ; first += atOnce {
-		var steps errgroup.Group
-		var over atomic.Bool
-		for step := first; step < first+atOnce; step++ {
-			steps.Go(func() error {
-				survived, err := e.killedAt(step)
-				if survived && step < 20 {
-					return fmt.Errorf("an update of %d steps", step-1)
-				}
-				if survived {
-					over.Store(true)
-				}
-				return err
-			})
-		}
-		if err := steps.Wait(); err != nil {
-			t.Fatal(err)
-		}
-		if over.Load() {
-			return
-		}
-	}
+	everyStep(t, 4, e.killedAt)
 }
 
 // killedAt updates a copy of the endpoint's state and dies at a step; survived

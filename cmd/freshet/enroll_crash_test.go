@@ -190,7 +190,7 @@ func TestKillAtEachStepOfEnrolling(t *testing.T) {
 	for name, replaces := range enrolments {
 		t.Run(name, func(t *testing.T) {
 			n := newNewcomer(t, replaces)
-			everyStep(t, 17, func(step int) (bool, error) {
+			everyStep(t, 31, func(step int) (bool, error) {
 				state, gone, err := n.copied(fmt.Sprint(step))
 				if err != nil {
 					return false, err
@@ -228,7 +228,7 @@ func TestKillOfTheAgentThatEnrolls(t *testing.T) {
 	for name, replaces := range enrolments {
 		t.Run(name, func(t *testing.T) {
 			n := newNewcomer(t, replaces)
-			everyStep(t, 37, func(step int) (bool, error) { return n.agentKilledAt(step) })
+			everyStep(t, 61, func(step int) (bool, error) { return n.agentKilledAt(step) })
 		})
 	}
 }
