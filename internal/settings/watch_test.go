@@ -144,9 +144,15 @@ func TestWithoutAWatchTheFileIsPolled(t *testing.T) {
 		var roots []string
 		done := make(chan error)
 		go func() {
-			done <- settings.WatchByPoll(ctx, file, func(s *settings.Settings, _ []byte, err error) { roots = append(roots, s.Root) })
+			done <- settings.WatchByPoll(ctx, file, func(s *settings.Settings, _ []byte, err error) {
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				roots = append(roots, s.Root)
+			})
 		}()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10*time.Minute + time.Second) // between two polls: a write is not one step
 		write(t, file, "version: 1\nroot: /2")
 		time.Sleep(time.Minute)
 		cancel()
