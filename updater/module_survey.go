@@ -78,7 +78,7 @@ func (u *Updater) surveyModules(ctx context.Context, o *offer) (*moduleView, err
 	if v.state, v.now, err = u.newestModules(); err != nil {
 		return nil, err
 	}
-	list, err := o.view.List(ctx, fetcher{o.source}, "modules")
+	list, err := o.view.List(ctx, fetcher{o.source, u}, "modules")
 	if trust.KindOf(err) == trust.NoTarget {
 		return v, nil // a repository of bases alone
 	}

@@ -47,6 +47,7 @@ type survey struct {
 	state rollback.State
 	jobs  []*job
 	drop  []string // bases installed that are no longer wanted
+	lacks bool     // some base could not be had
 
 	licence    LicenceStatus
 	barred     []*job // kept away for want of a licence
@@ -121,7 +122,7 @@ func (u *Updater) usurped(ctx context.Context, s *survey) {
 		if _, ok := s.offer.found[name]; ok || u.Bases != nil {
 			continue
 		}
-		t, err := s.offer.view.Target(ctx, fetcher{s.offer.source}, bases.TargetPath(name))
+		t, err := s.offer.view.Target(ctx, fetcher{s.offer.source, u}, bases.TargetPath(name))
 		if err == nil && t.Role != "bases" {
 			s.offer.missing[name] = signedBy(t.Role)
 		}
@@ -198,6 +199,9 @@ func (u *Updater) manifest(ctx context.Context, o *offer, name string, t trust.T
 		return nil, nil, fmt.Errorf("its manifest has %d bytes, the most is %d", t.Length, bases.MaxManifest)
 	}
 	data, err := u.readManifest(t.Hex())
+	if fetched, ok := o.data[t.SHA256]; ok {
+		data, err = fetched, nil
+	}
 	if err != nil {
 		data, err = u.small(ctx, o, t.FetchPath, t.Length, t.SHA256)
 	}

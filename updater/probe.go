@@ -25,7 +25,7 @@ func (u *Updater) Probe(ctx context.Context) (names []string, err error) {
 			err = e
 		}
 	}()
-	c, from := u.client(), fetcher{u.Sources[0]}
+	c, from := u.client(), fetcher{u.Sources[0], u}
 	c.Dir = filepath.Join(dir, "trust")
 	view, err := c.Refresh(ctx, from)
 	if err != nil {

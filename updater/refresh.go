@@ -2,11 +2,13 @@ package updater
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,11 +26,50 @@ type offer struct {
 	view    *trust.View
 	source  source.Source // whose metadata it is
 	found   map[string]trust.Target
-	missing map[string]error // bases wanted and not offered
+	missing map[string]error      // bases wanted and not offered
+	data    map[bases.Hash][]byte // manifests that were fetched to see that they are there
 }
 
 // fetcher lets the trust client read from a source.
-type fetcher struct{ source.Source }
+type fetcher struct {
+	source.Source
+	u *Updater
+}
+
+// FetchNamed is that of [trust.NamedFetcher]. A source that names what it does
+// not give is told as soon as another gave it; of what none has the caller tells.
+func (f fetcher) FetchNamed(ctx context.Context, path string, limit int64, right func([]byte) error) ([]byte, error) {
+	var first error
+	for _, s := range f.u.sourcesFrom(f.Source) {
+		data, err := fetcher{s, f.u}.Fetch(ctx, path, limit)
+		if err == nil {
+			err = right(data)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err == nil {
+			if first != nil {
+				f.u.emit(withheld(first), "source", f.Name(), "error", first.Error())
+			}
+			return data, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// withheld is blame for a file that the source itself names: an answer that it
+// is not there, or not to be had, is no fault of the network.
+func withheld(err error) event.Code {
+	var status *source.StatusError
+	if code := blame(err); code != event.SourceFailed || !errors.Is(err, source.ErrNotFound) && !errors.As(err, &status) {
+		return code
+	}
+	return event.SourceWithholds
+}
 
 func (f fetcher) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
 	data, err := f.Source.Fetch(ctx, path, limit)
@@ -52,7 +93,7 @@ func (u *Updater) refresh(ctx context.Context) (*offer, error) {
 		return nil, errNoSource
 	}
 	var errs []error
-	var best *offer
+	var best, partial *offer
 	for _, s := range u.Sources {
 		o, err := u.ask(ctx, s)
 		if ctx.Err() != nil {
@@ -64,14 +105,20 @@ func (u *Updater) refresh(ctx context.Context) (*offer, error) {
 		if err != nil {
 			u.sourceFailed(s, err)
 			errs = append(errs, err)
+			if o != nil && (partial == nil || o.after(partial)) {
+				partial = o
+			}
 			continue
 		}
-		if best = u.newer(best, o); !u.old(best) {
+		if best = u.newer(best, o); !u.old(best) && !best.view.Older() {
 			return best, nil
 		}
 	}
 	if best != nil {
 		return best, nil
+	}
+	if partial != nil { // of no source more is to be had
+		return partial, nil
 	}
 	return nil, inOneLine(errs)
 }
@@ -106,21 +153,64 @@ func (u *Updater) newer(a, b *offer) *offer {
 	if maps.Equal(a.view.Versions(), b.view.Versions()) {
 		return a
 	}
+	if a.after(b) { // of two that are older than what was seen
+		a, b = b, a
+	}
 	was, is := a.view.SignedAt(), b.view.SignedAt()
 	u.emit(event.SourceBehind, "source", a.source.Name(), "error",
 		fmt.Sprintf("what it offers was signed at %s, %s offers what was signed at %s", was.UTC().Format(time.RFC3339), b.source.Name(), is.UTC().Format(time.RFC3339)))
 	return b
 }
 
-// ask brings the metadata up to date from one source.
+// ask brings the metadata up to date from one source. With an error there may be an
+// offer that lacks manifests alone.
 func (u *Updater) ask(ctx context.Context, s source.Source) (*offer, error) {
-	view, err := u.client().Refresh(ctx, fetcher{s})
+	view, err := u.client().Refresh(ctx, fetcher{s, u})
 	if err != nil {
 		return nil, err
 	}
 	u.passOver(view)
 	o := &offer{view: view, source: s, found: map[string]trust.Target{}, missing: map[string]error{}}
-	return o, u.offered(ctx, o)
+	if err := u.offered(ctx, o); err != nil {
+		return nil, err
+	}
+	return o, u.manifests(ctx, o)
+}
+
+// after says whether a is a newer set than b. Versions begin again with keys that
+// a newer root names.
+func (a *offer) after(b *offer) bool {
+	is, was := a.view.Versions(), b.view.Versions()
+	if is["root"] != was["root"] {
+		return is["root"] > was["root"]
+	}
+	return is["timestamp"] > was["timestamp"]
+}
+
+// manifests has the manifests of what is offered and not at hand be there: a set
+// that names one which no source has is not whole, and an older one may be.
+func (u *Updater) manifests(ctx context.Context, o *offer) error {
+	o.data = map[bases.Hash][]byte{}
+	for _, name := range slices.Sorted(maps.Keys(o.found)) {
+		t := o.found[name]
+		if t.Length > bases.MaxManifest || len(o.data) >= maxBases || !u.concerns(name) {
+			continue // the plan says what is wrong
+		}
+		if _, err := u.readManifest(t.Hex()); err == nil {
+			continue
+		}
+		data, err := fetcher{o.source, u}.FetchNamed(ctx, t.FetchPath, t.Length, func(data []byte) error {
+			if int64(len(data)) != t.Length || sha256.Sum256(data) != t.SHA256 {
+				return fmt.Errorf("%s from %s: %w", t.FetchPath, o.source.Name(), errNotSigned)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		o.data[t.SHA256] = data
+	}
+	return nil
 }
 
 // onlyBehind says whether err is about sources that are behind and nothing
@@ -144,7 +234,11 @@ func (u *Updater) sourceFailed(s source.Source, err error) {
 	if f, ok := s.(interface{ Forget() }); ok {
 		f.Forget()
 	}
-	u.sourceGave(s, err)
+	code := blame(err)
+	if role := trust.RoleOf(err); role != "root" && role != "timestamp" {
+		code = withheld(err)
+	}
+	u.emit(code, "source", s.Name(), "error", err.Error())
 }
 
 // sourceGave tells what is wrong with what a source gave.
@@ -213,6 +307,7 @@ func (u *Updater) client() *trust.Client {
 		Root:  u.Root,
 		Clock: u.Clock,
 		Disk:  u.Disk,
+		Sets:  true,
 	}
 }
 
@@ -244,7 +339,7 @@ func RepositoryID(root []byte) string { return trust.RepositoryID(root) }
 // offered finds the bases that are wanted among those that are offered.
 func (u *Updater) offered(ctx context.Context, o *offer) error {
 	if u.Bases == nil {
-		list, err := o.view.List(ctx, fetcher{o.source}, "bases")
+		list, err := o.view.List(ctx, fetcher{o.source, u}, "bases")
 		for _, t := range list {
 			if name, ok := baseOf(t.Path); ok {
 				o.found[name] = t
@@ -253,7 +348,7 @@ func (u *Updater) offered(ctx context.Context, o *offer) error {
 		return err
 	}
 	for _, name := range u.Bases {
-		t, err := o.view.Target(ctx, fetcher{o.source}, bases.TargetPath(name))
+		t, err := o.view.Target(ctx, fetcher{o.source, u}, bases.TargetPath(name))
 		switch {
 		case trust.KindOf(err) == trust.NoTarget:
 			o.missing[name] = &unknownError{name, u.offers(ctx, o)}
@@ -282,7 +377,7 @@ func (e *unknownError) Error() string {
 // offers names the first bases that are offered, for a person to choose from.
 func (u *Updater) offers(ctx context.Context, o *offer) []string {
 	const most = 10
-	list, _ := o.view.List(ctx, fetcher{o.source}, "bases") // none: the text says less
+	list, _ := o.view.List(ctx, fetcher{o.source, u}, "bases") // none: the text says less
 	var names []string
 	for _, t := range list {
 		if name, ok := baseOf(t.Path); ok && len(names) < most {

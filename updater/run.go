@@ -111,6 +111,9 @@ func (u *Updater) runBases(ctx context.Context, s *survey, why string, r *report
 	res.Full = plan.Full
 	r.plan(plan)
 	ready, err := u.prepare(ctx, s, r, res)
+	if err == nil && !s.lacks && len(u.Only) == 0 {
+		err = s.offer.view.Complete()
+	}
 	if u.Proving && len(ready) == 0 && len(s.jobs) > 0 {
 		s.drop = nil
 	}
@@ -158,6 +161,8 @@ func (u *Updater) prepare(ctx context.Context, s *survey, r *reporter, res *Resu
 		} else if err != nil {
 			change.Error = err.Error()
 			res.RetryAfter = max(res.RetryAfter, retryAfter(err))
+			var refused *refusedError
+			s.lacks = s.lacks || !errors.As(err, &refused)
 			u.baseFailed(s, j, err)
 		} else {
 			ready = append(ready, j)

@@ -54,6 +54,12 @@ const (
 
 func readStored[T metadata.Roles](r *refresh, role string) (*metadata.Metadata[T], []byte, trustState) {
 	data, err := r.store.read(role)
+	return readOf[T](r, role, data, err)
+}
+
+// readOf says how far data, of a stored role, can be believed; err is that of
+// reading it.
+func readOf[T metadata.Roles](r *refresh, role string, data []byte, err error) (*metadata.Metadata[T], []byte, trustState) {
 	if err == nil && data == nil {
 		return nil, nil, unusable
 	}
@@ -88,12 +94,6 @@ func (m marks) seenSnapshot() int64 {
 
 // updateTimestamp is section 5.4 of the specification.
 func (r *refresh) updateTimestamp(ctx context.Context) error {
-	if r.marks.timestamp != nil && !r.marks.rotated {
-		err := guard(func() error { return second(r.trusted.UpdateTimestamp(r.marks.timestampData)) })
-		if err != nil && !isExpired(err) { // an expired one still protects from older ones
-			return rejected(metadata.TIMESTAMP, err)
-		}
-	}
 	data, err := fetch(ctx, r.f, metadata.TIMESTAMP, "metadata/timestamp.json", MaxTimestamp)
 	if err != nil {
 		return err
@@ -102,25 +102,37 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 	if err != nil {
 		return rejected(metadata.TIMESTAMP, err)
 	}
+	r.stored = r.marks
+	r.lower(offered.Signed.Version)
+	if r.marks.timestamp != nil && !r.marks.rotated {
+		err := guard(func() error { return second(r.trusted.UpdateTimestamp(r.marks.timestampData)) })
+		if err != nil && !isExpired(err) { // an expired one still protects from older ones
+			return rejected(metadata.TIMESTAMP, err)
+		}
+	}
 	if err := r.checkTimestamp(offered); err != nil {
 		return err
 	}
-	r.setFloor(r.clock.Floor(r.floor, signedAt(offered)))
+	r.raiseFloor(signedAt(offered))
 	err = guard(func() error { return second(r.trusted.UpdateTimestamp(data)) })
 	if errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
 		if err := r.checkTimestampExpiry(); err != nil { // the one already stored stays in use
 			return err
 		}
-		return r.keepFloor(offered)
+		data, err = r.marks.timestampData, nil
 	}
 	if err != nil {
 		return r.refused(metadata.TIMESTAMP, err, data)
 	}
-	if err := r.keepFloor(offered); err != nil {
+	if err := r.keepFloor(r.kept(offered)); err != nil {
 		return err
 	}
-	if bytes.Equal(data, r.marks.timestampData) {
+	r.set.Timestamp = data
+	if r.older || bytes.Equal(data, r.stored.timestampData) {
 		return nil
+	}
+	if err := r.begin(); err != nil {
+		return err
 	}
 	return r.store.write(metadata.TIMESTAMP, data)
 }
@@ -184,7 +196,7 @@ func (r *refresh) updateSnapshot(ctx context.Context) error {
 			return r.refused(role, err, r.marks.snapshotData)
 		}
 		if matches {
-			return nil
+			return r.keepSnapshot(r.marks.snapshotData)
 		}
 	}
 	data, err := fetchNamed(ctx, r.f, role, meta, r.trusted.Root.Signed.ConsistentSnapshot)
@@ -208,7 +220,15 @@ func (r *refresh) updateSnapshot(ctx context.Context) error {
 	if err != nil {
 		return r.refused(role, err, data)
 	}
-	return r.store.write(role, data)
+	return r.keepSnapshot(data)
+}
+
+func (r *refresh) keepSnapshot(data []byte) error {
+	r.set.Snapshot = data
+	if r.older || bytes.Equal(data, r.stored.snapshotData) {
+		return nil
+	}
+	return r.store.write(metadata.SNAPSHOT, data)
 }
 
 // checkSnapshot refuses a snapshot that lists less than the one before

@@ -70,7 +70,8 @@ func (s store) path(role string) string {
 	return filepath.Join(s.dir, url.PathEscape(role)+".json")
 }
 
-func (s store) floorPath() string { return filepath.Join(s.dir, floorFile) }
+func (s store) floorPath() string    { return filepath.Join(s.dir, floorFile) }
+func (s store) completePath() string { return filepath.Join(s.dir, completeFile) }
 
 func (s store) rootPath(version int64) string {
 	return filepath.Join(s.history, fmt.Sprintf("%d.root.json", version))

@@ -16,8 +16,9 @@
 //	timestamp.json snapshot.json targets.json
 //	ROLE.json                   a delegated role, its name URL-escaped
 //	floor                       the newest time of signing, where the timestamp's is not it
+//	last-complete               timestamp and snapshot of the last complete set
 //
-// All but the last of it is the bytes the publisher signed. The stored timestamp and
+// All but the last two of it is the bytes the publisher signed. The stored timestamp and
 // snapshot are a high-water mark: only new keys in a newer root lower it
 // (fast-forward recovery, section 5.3.11 of the specification).
 package trust
@@ -65,6 +66,15 @@ type Fetcher interface {
 	Fetch(ctx context.Context, path string, limit int64) ([]byte, error)
 }
 
+// NamedFetcher is a [Fetcher] that knows other sources of the same repository.
+type NamedFetcher interface {
+	Fetcher
+	// FetchNamed is Fetch for a file that verified metadata names, from whichever
+	// source: it returns the first for which right returns nil, else an error
+	// as Fetch or right gave it for this source.
+	FetchNamed(ctx context.Context, path string, limit int64, right func([]byte) error) ([]byte, error)
+}
+
 // Client keeps the metadata of one repository. Whoever calls Refresh must
 // hold the lock over Dir.
 type Client struct {
@@ -72,6 +82,12 @@ type Client struct {
 	Root  []byte        // pinned root of trust, used when Dir holds no usable root
 	Clock *clock.Clock  // expiry is checked against the later of it and the floor; nil is the system's
 	Disk  *durable.Disk // nil is the real disk
+
+	// Sets has [View.Complete] say which sets of metadata are complete. What was
+	// seen of a set that no source gave whole is then no reason to refuse an
+	// older one, as long as that is not below the last complete one. Without it
+	// all that was seen is.
+	Sets bool
 
 	// AnyHash accepts targets that have a SHA-512 hash and no SHA-256. It is
 	// for conformance tests: Freshet names content by its SHA-256.
@@ -88,7 +104,7 @@ type Client struct {
 // An error is an [*Error]. After one, what was trusted before, or a newer
 // part of it, is still stored, and the same call may be repeated.
 func (c *Client) Refresh(ctx context.Context, f Fetcher) (*View, error) {
-	r := &refresh{store: c.store(), f: f, present: present{clock: c.Clock.Read()}}
+	r := &refresh{store: c.store(), f: f, present: present{clock: c.Clock.Read()}, sets: c.Sets}
 	steps := []func(context.Context) error{
 		func(context.Context) error { return r.store.prepare() },
 		func(context.Context) error { return r.openRoot(c.Root) },
@@ -101,7 +117,10 @@ func (c *Client) Refresh(ctx context.Context, f Fetcher) (*View, error) {
 			return nil, err
 		}
 	}
-	v := &View{trusted: r.trusted, store: r.store, anyHash: c.AnyHash, notes: r.notes, present: r.present}
+	v := &View{trusted: r.trusted, store: r.store, anyHash: c.AnyHash, notes: r.notes, present: r.present, older: r.older}
+	if c.Sets {
+		v.set = r.set
+	}
 	if _, err := v.load(ctx, f, metadata.TARGETS, nil); err != nil {
 		return nil, err
 	}
@@ -136,7 +155,12 @@ type refresh struct {
 	notes   []error
 
 	rootData []byte // the bytes of trusted.Root
-	marks    marks
+	marks    marks  // what is refused below
+	stored   marks  // as they are stored
+
+	sets  bool // see Client.Sets
+	set   set  // the bytes of the trusted timestamp and snapshot
+	older bool // it is older than what was seen: it becomes no mark before it is complete
 }
 
 func (r *refresh) note(kind Kind, role string, err error) {

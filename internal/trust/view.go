@@ -25,6 +25,9 @@ type View struct {
 	notes   []error
 	present
 	loaded map[edge]*targetsMetadata
+
+	set   set  // what Complete stores
+	older bool // see Older
 }
 
 type targetsMetadata = metadata.Metadata[metadata.TargetsType]

@@ -80,9 +80,12 @@ func download(ctx context.Context, o options, paths []string) error {
 		return err
 	}
 	f := source{metadata: o.metadataURL, targets: o.targetURL}
-	client := &trust.Client{Dir: o.metadataDir, Clock: &clock.Clock{Wall: func() time.Time { return now }}, AnyHash: true}
+	client := &trust.Client{Dir: o.metadataDir, Clock: &clock.Clock{Wall: func() time.Time { return now }}, AnyHash: true, Sets: true}
 	view, err := client.Refresh(ctx, f)
 	if err != nil {
+		return err
+	}
+	if err := view.Complete(); err != nil {
 		return err
 	}
 	for _, path := range paths {
