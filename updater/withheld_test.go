@@ -80,3 +80,37 @@ func TestAMirrorThatWithholdsStarvesNobody(t *testing.T) {
 		})
 	}
 }
+
+// TestOfTwoOlderSetsTheNewerIsTaken has the newest set be withheld before any was
+// complete, and two whole mirrors behind it.
+func TestOfTwoOlderSetsTheNewerIsTaken(t *testing.T) {
+	s := newStage(t)
+	for _, row := range []struct{ first, second int }{{2, 1}, {1, 2}} {
+		a := s.attack(t)
+		a.forget()
+		withhold(a.mirror, "/metadata/4.snapshot.json", 404)
+		first, second := a.newMirror(row.first), a.newMirror(row.second)
+		a.outcome(updater.Updated, a.mirror, first, second)
+		a.expect("list", 2)
+		a.told(event.SourceBehind, "signed at", "administrator")
+	}
+}
+
+// TestOneManifestThatIsMissingStopsNoOtherBase has no source that gives it.
+func TestOneManifestThatIsMissingStopsNoOtherBase(t *testing.T) {
+	s := newStage(t)
+	a := s.attack(t)
+	a.publish("other", records(1, 100))
+	a.world.content["list/4"] = records(4, 8000)
+	a.publish("list", a.world.content["list/4"])
+	withhold(a.mirror, "/targets/bases/*.other.json", 404)
+	res := a.run(a.mirror)
+	if res.Outcome != updater.Partly {
+		t.Errorf("%q (%s)\n%s", res.Outcome, res.Error, a.events())
+	}
+	a.expect("list", 4)
+	a.told(event.SourceWithholds, "other", "administrator")
+	a.mirror.serve(nil)
+	a.outcome(updater.Updated, a.mirror)
+	a.expect("other", 1)
+}
