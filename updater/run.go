@@ -111,7 +111,9 @@ func (u *Updater) runBases(ctx context.Context, s *survey, why string, r *report
 	res.Full = plan.Full
 	r.plan(plan)
 	ready, err := u.prepare(ctx, s, r, res)
-	if err == nil && !s.lacks && len(u.Only) == 0 {
+	// A set that something is installed of counts as well: an older one would offer
+	// less than what is installed.
+	if whole := !s.lacks && len(u.Only) == 0; err == nil && (whole || len(ready) > 0) {
 		err = s.offer.view.Complete()
 	}
 	if u.Proving && len(ready) == 0 && len(s.jobs) > 0 {

@@ -110,7 +110,30 @@ func TestOneManifestThatIsMissingStopsNoOtherBase(t *testing.T) {
 	}
 	a.expect("list", 4)
 	a.told(event.SourceWithholds, "other", "administrator")
+	a.run(a.good) // an older set would offer less than what is installed
+	a.told(event.SourceBehind, "timestamp", "administrator")
+	if a.saw(event.BaseRefused) {
+		t.Errorf("a mirror that is behind is taken for a publisher that goes back:\n%s", a.events())
+	}
 	a.mirror.serve(nil)
 	a.outcome(updater.Updated, a.mirror)
 	a.expect("other", 1)
+}
+
+// TestASetWithoutItsBlobsIsNotComplete has all sources give its metadata alone.
+func TestASetWithoutItsBlobsIsNotComplete(t *testing.T) {
+	a := newStage(t).attack(t)
+	withhold(a.mirror, "/blobs/*", 404)
+	withhold(a.good, "/blobs/*", 404)
+	a.outcome(updater.Failed, a.mirror, a.good)
+	a.become(a.good, 2)
+	a.outcome(updater.NothingNew, a.good)
+	if a.saw(event.SourceBehind) {
+		t.Errorf("a set that nobody could have is held against another:\n%s", a.events())
+	}
+	a.mirror.serve(nil)
+	a.outcome(updater.Updated, a.mirror)
+	a.run(a.good)
+	a.told(event.SourceBehind, "timestamp", "administrator")
+	a.expect("list", 3)
 }
