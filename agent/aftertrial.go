@@ -128,7 +128,7 @@ func (a *Agent) putSettings(path string, text []byte, k supervisor.KeptSettings,
 			uid, gid = ownerOf(st)
 		}
 	}
-	if err := a.Disk.WriteFile(path, text, mode); err != nil {
+	if err := a.Disk.WriteInto(path, text, mode); err != nil {
 		return err
 	}
 	return asOwned(path, mode, uid, gid)

@@ -207,7 +207,7 @@ func (a *Agent) commitEnrolment(e *enrolment) error {
 		return err
 	}
 	if string(edited) != string(text) {
-		if err := a.Disk.WriteFile(path, edited, settings.ModeOf(path, e.secret())); err != nil {
+		if err := a.Disk.WriteInto(path, edited, settings.ModeOf(path, e.secret())); err != nil {
 			return fmt.Errorf("writing the settings: %w", err)
 		}
 	}
