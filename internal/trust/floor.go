@@ -64,26 +64,43 @@ func floorBy(ts *metadata.Metadata[metadata.TimestampType], e *exception) time.T
 	return signed
 }
 
-// storedFloor is what the stored files say. A floorFile that is damaged is none.
-func (r *refresh) storedFloor() time.Time { return floorBy(r.marks.timestamp, r.exception()) }
-
-func (r *refresh) exception() *exception {
-	data, err := readFile(r.store.floorPath(), maxFloor)
-	if err == nil && data == nil {
-		return nil
+// storedFloor is what the stored files say. A floorFile that is damaged is none;
+// a timestamp that is damaged or lost has that of the last complete set for it.
+func (r *refresh) storedFloor() (time.Time, error) {
+	e, err := r.exception()
+	if err != nil {
+		return time.Time{}, err
 	}
+	ts := r.marks.timestamp
+	if ts == nil && !r.marks.rotated {
+		last, _, err := r.store.readSet()
+		if err != nil {
+			return time.Time{}, err
+		}
+		whole, err := r.marksOf(last)
+		if err != nil {
+			return time.Time{}, err
+		}
+		ts = whole.timestamp
+	}
+	return floorBy(ts, e), nil
+}
+
+// exception reads floorFile; nil if there is none that counts. The error is of
+// kind [Storage].
+func (r *refresh) exception() (*exception, error) {
 	var e exception
-	if err == nil {
-		err = json.Unmarshal(data, &e)
+	there, err := r.store.readJSON(metadata.TIMESTAMP, r.store.floorPath(), maxFloor, &e)
+	if KindOf(err) == Storage {
+		return nil, err
 	}
 	if err != nil {
 		r.note(Damaged, metadata.TIMESTAMP, fmt.Errorf("the floor of time beside it: %w", err))
-		return nil
 	}
-	if e.Keys != timestampKeys(r.trusted.Root) {
-		return nil
+	if !there || e.Keys != timestampKeys(r.trusted.Root) {
+		return nil, nil
 	}
-	return &e
+	return &e, nil
 }
 
 // setFloor makes floor what the present is held against from here on.
@@ -96,8 +113,9 @@ func (r *refresh) setFloor(floor time.Time) {
 // say it. It comes first: a run killed between the two leaves the timestamp of
 // before, which the file is about as well.
 func (r *refresh) keepFloor(ts *metadata.Metadata[metadata.TimestampType]) error {
-	if floorBy(ts, r.exception()).Equal(r.floor) {
-		return nil
+	e, err := r.exception()
+	if err != nil || floorBy(ts, e).Equal(r.floor) {
+		return err
 	}
 	data, err := json.Marshal(exception{Until: ts.Signed.Version, Floor: r.floor.UTC(), Keys: timestampKeys(r.trusted.Root)})
 	if err != nil {
@@ -132,13 +150,20 @@ func signedAt(ts *metadata.Metadata[metadata.TimestampType]) time.Time {
 }
 
 // Now is the present by the clock and by what is stored, without a source. Where
-// nothing usable is stored it is the clock alone.
+// nothing usable is stored, or can be read now, it is the clock alone.
 func (c *Client) Now() time.Time {
 	reading := c.Clock.Read()
 	r := &refresh{store: c.store()}
 	if r.findRoot(c.Root) != nil {
 		return reading.At
 	}
-	r.marks = r.readMarks()
-	return reading.Now(r.storedFloor())
+	var err error
+	if r.marks, err = r.readMarks(); err != nil {
+		return reading.At
+	}
+	floor, err := r.storedFloor()
+	if err != nil {
+		return reading.At
+	}
+	return reading.Now(floor)
 }

@@ -26,21 +26,29 @@ type marks struct {
 // readMarks reads the high-water mark. Whether keys were rotated is seen from
 // the files themselves, so a run killed after storing a new root changes
 // nothing: dropping the mark is found again by the next one.
-func (r *refresh) readMarks() marks {
+// The error, of kind [Storage], says that the mark is not known.
+func (r *refresh) readMarks() (marks, error) { return r.marksBy(r.store.read) }
+
+// marksBy are the marks that the stored files of timestamp and snapshot make.
+func (r *refresh) marksBy(read func(role string) ([]byte, error)) (marks, error) {
 	var m marks
-	if ts, data, state := readStored[metadata.TimestampType](r, metadata.TIMESTAMP); state != unusable {
-		m.lastTimestamp = ts.Signed.Version
-		if state == valid {
-			m.timestamp, m.timestampData = ts, data
-		}
-		m.rotated = state == rotated
+	ts, data, state, err := readStored[metadata.TimestampType](r, metadata.TIMESTAMP, read)
+	if err != nil {
+		return m, err
 	}
-	snap, data, state := readStored[metadata.SnapshotType](r, metadata.SNAPSHOT)
+	if state != unusable {
+		m.lastTimestamp = ts.Signed.Version
+	}
+	if state == valid {
+		m.timestamp, m.timestampData = ts, data
+	}
+	m.rotated = state == rotated
+	snap, data, state, err := readStored[metadata.SnapshotType](r, metadata.SNAPSHOT, read)
 	if state == valid {
 		m.snapshot, m.snapshotData = snap, data
 	}
 	m.rotated = m.rotated || state == rotated
-	return m
+	return m, err
 }
 
 // trustState is how far a stored file can be believed.
@@ -52,16 +60,15 @@ const (
 	valid
 )
 
-func readStored[T metadata.Roles](r *refresh, role string) (*metadata.Metadata[T], []byte, trustState) {
-	data, err := r.store.read(role)
-	return readOf[T](r, role, data, err)
-}
-
-// readOf says how far data, of a stored role, can be believed; err is that of
-// reading it.
-func readOf[T metadata.Roles](r *refresh, role string, data []byte, err error) (*metadata.Metadata[T], []byte, trustState) {
+// readStored says how far a stored role can be believed. The error is of kind
+// [Storage].
+func readStored[T metadata.Roles](r *refresh, role string, read func(role string) ([]byte, error)) (*metadata.Metadata[T], []byte, trustState, error) {
+	data, err := read(role)
+	if KindOf(err) == Storage {
+		return nil, nil, unusable, err
+	}
 	if err == nil && data == nil {
-		return nil, nil, unusable
+		return nil, nil, unusable, nil
 	}
 	var md *metadata.Metadata[T]
 	if err == nil {
@@ -71,13 +78,19 @@ func readOf[T metadata.Roles](r *refresh, role string, data []byte, err error) (
 		err = verify(r.trusted.Root, role, md)
 	}
 	if err == nil {
-		return md, data, valid
+		return md, data, valid, nil
 	}
-	if md != nil && r.ofEarlierRoot(role, md) {
-		return md, data, rotated
+	if md != nil {
+		earlier, err := r.ofEarlierRoot(role, md)
+		if err != nil {
+			return nil, nil, unusable, err
+		}
+		if earlier {
+			return md, data, rotated, nil
+		}
 	}
 	r.note(Damaged, role, err)
-	return nil, nil, unusable
+	return nil, nil, unusable, nil
 }
 
 // seenSnapshot is the newest snapshot version seen, 0 if none.
@@ -103,7 +116,9 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 		return rejected(metadata.TIMESTAMP, err)
 	}
 	r.stored = r.marks
-	r.lower(offered.Signed.Version)
+	if err := r.lower(offered.Signed.Version); err != nil {
+		return err
+	}
 	if r.marks.timestamp != nil && !r.marks.rotated {
 		err := guard(func() error { return second(r.trusted.UpdateTimestamp(r.marks.timestampData)) })
 		if err != nil && !isExpired(err) { // an expired one still protects from older ones
@@ -143,8 +158,13 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 func (r *refresh) checkTimestamp(offered *metadata.Metadata[metadata.TimestampType]) error {
 	const role = metadata.TIMESTAMP
 	if err := verify(r.trusted.Root, role, offered); err != nil {
-		if offered.Signed.Version <= r.marks.lastTimestamp && r.ofEarlierRoot(role, offered) {
-			return fail(Behind, role, "version %d is signed with keys that have been replaced since", offered.Signed.Version)
+		if offered.Signed.Version <= r.marks.lastTimestamp {
+			switch earlier, err := r.ofEarlierRoot(role, offered); {
+			case err != nil:
+				return err
+			case earlier:
+				return fail(Behind, role, "version %d is signed with keys that have been replaced since", offered.Signed.Version)
+			}
 		}
 		return rejected(role, fmt.Errorf("%w (held against root version %d, the newest that this source leads to)", err, r.trusted.Root.Signed.Version))
 	}

@@ -16,8 +16,14 @@ func (r *refresh) openRoot(pinned []byte) error {
 		return err
 	}
 	version := r.trusted.Root.Signed.Version
-	newest, _ := r.store.read(metadata.ROOT)
-	kept, _ := r.store.readRoot(version)
+	newest, err := r.store.read(metadata.ROOT)
+	if KindOf(err) == Storage {
+		return err
+	}
+	kept, err := r.store.readRoot(version)
+	if KindOf(err) == Storage {
+		return err
+	}
 	if bytes.Equal(newest, r.rootData) && bytes.Equal(kept, r.rootData) {
 		return nil
 	}
@@ -25,34 +31,40 @@ func (r *refresh) openRoot(pinned []byte) error {
 }
 
 // findRoot loads the stored root, else the pinned one, and follows the stored
-// history from there: a run may have ended between the two writes of a root.
+// history from there: a run may have ended between the two writes of a root. What
+// is damaged is passed over; the error is of kind [NoRoot] or [Storage].
 func (r *refresh) findRoot(pinned []byte) error {
 	if err := r.startRoot(pinned); err != nil {
 		return err
 	}
-	r.followHistory()
+	if err := r.followHistory(); err != nil {
+		return err
+	}
 	return r.newer(pinned)
 }
 
-func (r *refresh) followHistory() {
+func (r *refresh) followHistory() error {
 	for {
 		next := r.trusted.Root.Signed.Version + 1
 		data, err := r.store.readRoot(next)
-		if err == nil && data == nil {
-			return
+		if err == nil && data == nil || KindOf(err) == Storage {
+			return err
 		}
 		if err == nil {
 			err = r.updateRoot(data)
 		}
 		if err != nil {
 			r.note(Damaged, metadata.ROOT, err)
-			return
+			return nil
 		}
 	}
 }
 
 func (r *refresh) startRoot(pinned []byte) error {
 	data, err := r.store.read(metadata.ROOT)
+	if KindOf(err) == Storage {
+		return err
+	}
 	if err == nil && data != nil {
 		err = r.trustRoot(data)
 		if err == nil {
@@ -127,8 +139,15 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 	}
 	// Under the newest root: one that replaces the keys of the timestamp voids the
 	// floor in this same run.
-	r.marks = r.readMarks()
-	r.setFloor(r.storedFloor())
+	var err error
+	if r.marks, err = r.readMarks(); err != nil {
+		return err
+	}
+	floor, err := r.storedFloor()
+	if err != nil {
+		return err
+	}
+	r.setFloor(floor)
 	root := r.trusted.Root.Signed
 	if root.IsExpired(r.now()) {
 		return fail(Expired, metadata.ROOT, "version %d expired at %s, and there is no version %d%s", root.Version, stamp(root.Expires), root.Version+1, r.against(root.Expires))
@@ -137,18 +156,21 @@ func (r *refresh) walkRoot(ctx context.Context) error {
 }
 
 // ofEarlierRoot says whether signed was valid under a root before this one:
-// its keys were rotated since.
-func (r *refresh) ofEarlierRoot(role string, signed any) bool {
+// its keys were rotated since. The error is of kind [Storage].
+func (r *refresh) ofEarlierRoot(role string, signed any) (bool, error) {
 	newest := r.trusted.Root.Signed.Version
 	for v := newest - 1; v > max(0, newest-1-maxOldRoots); v-- {
 		data, err := r.store.readRoot(v)
+		if KindOf(err) == Storage {
+			return false, err
+		}
 		if err != nil || data == nil {
 			continue // an operator may have pinned a root versions later
 		}
 		root, err := parse[metadata.RootType](metadata.ROOT, data)
 		if err == nil && verify(root, role, signed) == nil {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }

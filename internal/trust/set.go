@@ -26,19 +26,24 @@ func (s set) equal(o set) bool {
 }
 
 // readSet reads the last complete set. known is false where nothing is stored of
-// it, or what is cannot be used: all that was seen counts then.
-func (s store) readSet() (last set, known bool) {
-	data, err := readFile(s.completePath(), maxSet)
-	if err != nil || data == nil || json.Unmarshal(data, &last) != nil {
-		return set{}, false
+// it, or what is is damaged: all that was seen counts then. The error is of kind
+// [Storage].
+func (s store) readSet() (last set, known bool, err error) {
+	known, err = s.readJSON("", s.completePath(), maxSet, &last)
+	if KindOf(err) == Storage {
+		return set{}, false, err
 	}
-	return last, true
+	if !known {
+		return set{}, false, nil
+	}
+	return last, true, nil
 }
 
 // writeSet stores the last complete set in one step.
 func (s store) writeSet(last set) error {
-	if old, known := s.readSet(); known && old.equal(last) {
-		return nil
+	old, known, err := s.readSet()
+	if err != nil || known && old.equal(last) {
+		return err
 	}
 	data, err := json.Marshal(last)
 	if err != nil {
@@ -51,11 +56,15 @@ func (s store) writeSet(last set) error {
 // stored. An endpoint that has one already, of a version without sets, has
 // none of it: all that was seen counts until a set is complete.
 func (r *refresh) begin() error {
-	if _, known := r.store.readSet(); known || !r.sets {
-		return nil
+	if _, known, err := r.store.readSet(); err != nil || known || !r.sets {
+		return err
 	}
 	for _, role := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT} {
-		if data, err := r.store.read(role); err != nil || data != nil {
+		data, err := r.store.read(role)
+		if KindOf(err) == Storage {
+			return err
+		}
+		if err != nil || data != nil {
 			return nil
 		}
 	}
@@ -67,21 +76,21 @@ func (r *refresh) begin() error {
 // whoever met a mirror that relays the newest timestamp and withholds the rest.
 // Below the last complete set nothing is accepted, and a source that could give
 // a newer one could have given this at any time before.
-func (r *refresh) lower(offered int64) {
+func (r *refresh) lower(offered int64) error {
 	seen := r.marks
-	last, known := r.store.readSet()
-	if !r.sets || !known || seen.rotated {
-		return
+	last, known, err := r.store.readSet()
+	if err != nil || !r.sets || !known || seen.rotated {
+		return err
 	}
-	whole := r.marksOf(last)
-	if whole.rotated || len(last.Timestamp) > 0 && whole.timestamp == nil {
-		return
+	whole, err := r.marksOf(last)
+	if err != nil || whole.rotated || len(last.Timestamp) > 0 && whole.timestamp == nil {
+		return err
 	}
 	if seen.timestamp != nil && offered < seen.timestamp.Signed.Version &&
 		(whole.timestamp == nil || offered >= whole.timestamp.Signed.Version) {
 		whole.lastTimestamp = seen.lastTimestamp
 		r.marks, r.older = whole, true
-		return
+		return nil
 	}
 	// What was complete protects also where what was seen is lost or came back from
 	// a backup, or a newer set was seen without its snapshot.
@@ -92,6 +101,7 @@ func (r *refresh) lower(offered int64) {
 	if whole.snapshot != nil && (seen.snapshot == nil || whole.snapshot.Signed.Version > seen.snapshot.Signed.Version) {
 		r.marks.snapshot, r.marks.snapshotData = whole.snapshot, whole.snapshotData
 	}
+	return nil
 }
 
 // kept is the timestamp that is stored once offered is trusted.
@@ -110,20 +120,14 @@ func (r *refresh) raiseFloor(signed time.Time) {
 	}
 }
 
-// marksOf are the marks that a stored set makes.
-func (r *refresh) marksOf(s set) marks {
-	var m marks
-	if ts, data, state := readOf[metadata.TimestampType](r, metadata.TIMESTAMP, s.Timestamp, nil); state == valid {
-		m.timestamp, m.timestampData = ts, data
-	} else {
-		m.rotated = state == rotated
-	}
-	snap, data, state := readOf[metadata.SnapshotType](r, metadata.SNAPSHOT, s.Snapshot, nil)
-	if state == valid {
-		m.snapshot, m.snapshotData = snap, data
-	}
-	m.rotated = m.rotated || state == rotated
-	return m
+// marksOf are the marks that a stored set makes. The error is of kind [Storage].
+func (r *refresh) marksOf(s set) (marks, error) {
+	return r.marksBy(func(role string) ([]byte, error) {
+		if role == metadata.TIMESTAMP {
+			return s.Timestamp, nil
+		}
+		return s.Snapshot, nil
+	})
 }
 
 // Older says that the view is of an older set than was seen: of the newer one

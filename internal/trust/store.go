@@ -3,10 +3,8 @@ package trust
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 
 	"github.com/freshet/freshet/internal/durable"
@@ -35,18 +33,18 @@ func (s store) prepare() error {
 	return nil
 }
 
-// read returns the file of a role, nil if there is none.
+// read returns the file of a role, nil if there is none; see readFile.
 func (s store) read(role string) ([]byte, error) {
-	return readFile(s.path(role), ceiling(role))
+	return s.readFile(role, s.path(role), ceiling(role))
 }
 
 func (s store) write(role string, data []byte) error {
 	return s.writeFile(role, s.path(role), data)
 }
 
-// readRoot returns a root of the history, nil if it is not there.
+// readRoot returns a root of the history, nil if it is not there; see readFile.
 func (s store) readRoot(version int64) ([]byte, error) {
-	return readFile(s.rootPath(version), MaxRoot)
+	return s.readFile(metadata.ROOT, s.rootPath(version), MaxRoot)
 }
 
 // writeRoot adds a root to the history and makes it the newest. Killed in
@@ -77,23 +75,38 @@ func (s store) rootPath(version int64) string {
 	return filepath.Join(s.history, fmt.Sprintf("%d.root.json", version))
 }
 
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+// readFile returns what is stored at path, nil if there is nothing. An error of
+// kind [Storage] is of a file that the system does not give now: whether it is a
+// mark is not known, so that the run ends, and nothing is written in its place.
+// Any other error is of a damaged file.
+func (s store) readFile(role, path string, limit int64) ([]byte, error) {
+	data, err := s.disk.ReadFile(path, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
+	return data, withheld(role, err)
+}
+
+// readJSON is readFile for a file of our own format, which is read into v; there
+// is false if there is none. One of a newer version is of kind [Storage] too.
+func (s store) readJSON(role, path string, limit int64, v any) (there bool, err error) {
+	err = s.disk.ReadJSON(path, limit, format, v)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
+	return err == nil, withheld(role, err)
+}
+
+// format is the newest of the files of our own that this version reads.
+const format = 1
+
+// withheld makes an error of kind [Storage] of one of a file that must be left as
+// it is.
+func withheld(role string, err error) error {
+	if !durable.Lasting(err) {
+		return err
 	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
-	}
-	return data, nil
+	return &Error{Kind: Storage, Role: role, Err: fmt.Errorf("what is stored stays as it is: %w", err)}
 }
 
 // ceiling is the most bytes a role's file may have.

@@ -102,7 +102,9 @@ type Client struct {
 // timestamp.
 //
 // An error is an [*Error]. After one, what was trusted before, or a newer
-// part of it, is still stored, and the same call may be repeated.
+// part of it, is still stored, and the same call may be repeated. A stored file
+// that is damaged is passed over; one that the disk does not give, or that a newer
+// version wrote, ends the run ([Storage]): it may be the high-water mark.
 func (c *Client) Refresh(ctx context.Context, f Fetcher) (*View, error) {
 	r := &refresh{store: c.store(), f: f, present: present{clock: c.Clock.Read()}, sets: c.Sets}
 	steps := []func(context.Context) error{
@@ -131,14 +133,17 @@ func (c *Client) Refresh(ctx context.Context, f Fetcher) (*View, error) {
 // still be read, as can a part whose newer version an interrupted Refresh did
 // not get; both, and files that are damaged and were passed over, are told by
 // [View.Notes]. Before the first Refresh the view holds the pinned root alone.
-// The error, an [*Error], is [NoRoot] when there is not even that.
+// The error, an [*Error], is [NoRoot] when there is not even that, and [Storage]
+// where the disk does not give what is stored.
 func (c *Client) Load() (*View, error) {
 	r := &refresh{store: c.store()}
 	if err := r.findRoot(c.Root); err != nil {
 		return nil, err
 	}
 	v := &View{trusted: r.trusted, store: r.store, anyHash: c.AnyHash, offline: true, notes: r.notes}
-	v.loadStored(c.Clock.Read())
+	if err := v.loadStored(c.Clock.Read()); err != nil {
+		return nil, err
+	}
 	return v, nil
 }
 

@@ -93,22 +93,32 @@ func (v *View) eachExpiry(do func(role string, version int64, expires time.Time)
 	}
 }
 
-// loadStored fills the view of Load.
-func (v *View) loadStored(reading clock.Reading) {
+// loadStored fills the view of Load. The error is of kind [Storage].
+func (v *View) loadStored(reading clock.Reading) error {
 	r := &refresh{store: v.store, trusted: v.trusted}
-	r.marks = r.readMarks()
+	var err error
+	if r.marks, err = r.readMarks(); err != nil {
+		return err
+	}
+	floor, err := r.storedFloor()
+	if err != nil {
+		return err
+	}
 	v.trusted.Timestamp, v.trusted.Snapshot = r.marks.timestamp, r.marks.snapshot
-	v.present = present{reading, r.storedFloor()}
+	v.present = present{reading, floor}
 	now := v.now()
 	v.notes = append(v.notes, r.notes...)
 	// Without a snapshot or targets the view is still of use: what lacks them
 	// says so.
-	_, _ = v.load(context.Background(), nil, metadata.TARGETS, nil)
+	if _, err := v.load(context.Background(), nil, metadata.TARGETS, nil); KindOf(err) == Storage {
+		return err
+	}
 	v.eachExpiry(func(role string, version int64, expires time.Time) {
 		if now.After(expires) {
 			v.notes = append(v.notes, fail(Expired, role, "version %d expired at %s", version, stamp(expires)))
 		}
 	})
+	return nil
 }
 
 // load returns the metadata of a targets role that parent (nil: the root)
@@ -140,7 +150,11 @@ func (v *View) loadTrusted(ctx context.Context, f Fetcher, at edge) (*targetsMet
 	if !ok {
 		return nil, fail(Mismatch, at.role, "the snapshot does not list it")
 	}
-	if stored := v.readStored(at.role); stored != nil {
+	stored, err := v.readStored(at.role)
+	if err != nil {
+		return nil, err
+	}
+	if stored != nil {
 		md, err := v.accept(at, stored)
 		if err == nil || KindOf(err) == Expired { // fetched anew it would be the same
 			return md, err
@@ -160,20 +174,21 @@ func (v *View) loadTrusted(ctx context.Context, f Fetcher, at edge) (*targetsMet
 	return md, v.store.write(at.role, data)
 }
 
-// readStored returns the stored file of a role if it is metadata at all.
-func (v *View) readStored(role string) []byte {
+// readStored returns the stored file of a role if it is metadata at all. The error
+// is of kind [Storage].
+func (v *View) readStored(role string) ([]byte, error) {
 	data, err := v.store.read(role)
-	if err == nil && data == nil {
-		return nil
+	if err == nil && data == nil || KindOf(err) == Storage {
+		return nil, err
 	}
 	if err == nil {
 		err = checkShape(role, data)
 	}
 	if err != nil {
 		v.notes = append(v.notes, &Error{Kind: Damaged, Role: role, Err: err})
-		return nil
+		return nil, nil
 	}
-	return data
+	return data, nil
 }
 
 // accept verifies data as the metadata of the role at an edge.
@@ -204,6 +219,9 @@ func (v *View) accept(at edge, data []byte) (*targetsMetadata, error) {
 // expired or older than the snapshot names.
 func (v *View) loadOffline(_ context.Context, _ Fetcher, at edge) (*targetsMetadata, error) {
 	data, err := v.store.read(at.role)
+	if KindOf(err) == Storage {
+		return nil, err
+	}
 	if err == nil && data == nil {
 		return nil, fail(NotStored, at.role, "it was not fetched yet: update first")
 	}
