@@ -171,7 +171,7 @@ func TestAStrangerGainsNothingByRacingARename(t *testing.T) {
 	for version := range 15 {
 		write(t, filepath.Join(in, "list.txt"), records(version, 200))
 		write(t, filepath.Join(in, "sub/list.txt"), records(version, 300))
-		s.p.run("base", s.p.repo(), "list", in, "--allow-shrink", "a test")
+		s.p.run("base", s.p.repo(), "list", in, "--allow-shrink", "a test", "--allow", "a test")
 		s.e.command("update").Run() // delivering may fail
 		if entries, err := os.ReadDir(s.secrets); err != nil || len(entries) != 1 {
 			t.Fatalf("beside the secret stands %v, %v", entries, err)
