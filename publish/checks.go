@@ -187,14 +187,16 @@ func (rel Release) overrides() []override {
 // to be told of the rest.
 func (rel Release) judge(findings []form.Finding) (told []form.Finding, err error) {
 	for _, f := range findings {
-		if f.Severity != form.Refuse {
-			told = append(told, f)
-			continue
-		}
 		given := slices.ContainsFunc(rel.overrides(), func(o override) bool { return o.lifts == f.Override && o.reason != "" })
-		if !given {
+		switch {
+		case f.Severity == form.Refuse && !given:
 			return nil, refuse(f.Hint, "%s", f.Text)
+		case f.Severity == form.Refuse:
+			continue
+		case f.Severity == form.Warn && given:
+			f.Severity = form.Note
 		}
+		told = append(told, f)
 	}
 	return told, nil
 }

@@ -46,6 +46,10 @@ func TestWhatMayBeGoneIsRemembered(t *testing.T) {
 	if done := put(t, r, "b", lines(0, 700)); len(done.Warnings) != 1 || done.Findings[0].Code != "shrunk" {
 		t.Errorf("30 %% gone: %+v", done)
 	}
+	put(t, r, "explained", lines(0, 1000))
+	if done := put(t, r, "explained", lines(0, 700), func(rel *publish.Release) { rel.Shrink = "cleaned up" }); len(done.Warnings) != 0 || done.Findings[0].Code != "shrunk" {
+		t.Errorf("30 %% gone, for a reason: %+v", done)
+	}
 	put(t, r, "b", lines(0, 699), func(rel *publish.Release) { rel.MaxShrink = 10 })
 	if got := manifest(t, r, "b").Checks.MaxShrink; got != 10 {
 		t.Errorf("the manifest says %d", got)

@@ -22,7 +22,7 @@ const (
 	Refuse Severity = "refuse" // it is not published without a reason
 )
 
-// Override is the reason that lets a refused finding pass.
+// Override is the reason that lets a refused finding pass, and quiets a warning.
 type Override string
 
 // Overrides, each an option of its own: who explains a change of form has not
@@ -37,7 +37,7 @@ const (
 type Finding struct {
 	Code     string   `json:"code"`
 	Severity Severity `json:"severity"`
-	Override Override `json:"-"` // of Refuse
+	Override Override `json:"-"` // "": no reason is asked for
 	Text     string   `json:"text"`
 	Hint     string   `json:"-"`
 }
@@ -95,7 +95,7 @@ func amounts(was, is Form, limits Limits) []Finding {
 		case c.new/maxGrowth > c.old && was.Records >= smallBase:
 			f.Code, f.Severity, f.Override = "grown", Refuse, AllowGrowth
 		case limits.Shrink == 0 && gone > shrinkTold && was.Records >= smallBase:
-			f.Code, f.Severity = "shrunk", Warn
+			f.Code, f.Severity, f.Override = "shrunk", Warn, AllowShrink
 			f.Text = fmt.Sprintf("%s lost %.0f %% of its %ss: %d where version %d has %d; --max-shrink sets what is normal", is.Name, gone, c.what, c.new, was.Version, c.old)
 		default:
 			continue
