@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 )
 
@@ -21,17 +22,27 @@ const maxPending = 100
 
 func (s *Supervisor) pendingPath() string { return filepath.Join(s.Dir, "supervisor-events.json") }
 
+// loadPending takes up the events that wait on the disk. What the disk does not
+// give now, or a newer version wrote, stays there until it can be read.
 func (s *Supervisor) loadPending() {
-	data, err := readBounded(s.pendingPath())
-	if err == nil {
-		err = json.Unmarshal(data, &s.pending)
+	var waiting []event.Event
+	err := s.Disk.ReadJSON(s.pendingPath(), maxFile, ownFormat, &waiting)
+	s.unread = durable.Lasting(err)
+	if s.unread {
+		s.say("events that wait: %v", err)
 	}
-	if err != nil {
-		s.pending = nil
+	if err == nil {
+		s.pending = append(s.pending, waiting...)
+		s.pending = s.pending[max(0, len(s.pending)-maxPending):]
 	}
 }
 
 func (s *Supervisor) savePending() {
+	if s.unread {
+		if s.loadPending(); s.unread {
+			return
+		}
+	}
 	if len(s.pending) == 0 {
 		os.Remove(s.pendingPath()) // what is told twice is no harm
 		return
@@ -91,8 +102,10 @@ func (s *Supervisor) sendPending() {
 	}()
 }
 
-// maxFile bounds what is read of the supervisor's own files, in bytes.
-const maxFile = 4 << 20
+const (
+	maxFile   = 4 << 20 // bytes that are read of each of the supervisor's own files
+	ownFormat = 1       // the newest of them that this version reads
+)
 
 func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)

@@ -38,7 +38,7 @@ func afterPath(dir string) string { return filepath.Join(dir, "settings-after-tr
 // was broken off, in the state folder dir; false if that is settled. It is for
 // an agent that was not tried: false too for the version that was.
 func SettingsAfterTrial(dir, version string) (KeptSettings, bool) {
-	k, err := readKept(afterPath(dir))
+	k, err := readKept(nil, afterPath(dir))
 	return k, err == nil && !tries(k.For, version)
 }
 
@@ -58,13 +58,11 @@ func tries(tried, version string) bool {
 	return false
 }
 
-func readKept(path string) (KeptSettings, error) {
+// readKept reads what was kept at path; see [durable.UnreadError] for its errors.
+func readKept(disk *durable.Disk, path string) (KeptSettings, error) {
 	var k KeptSettings
-	data, err := readBounded(path)
-	if err != nil {
-		return k, err
-	}
-	return k, json.Unmarshal(data, &k)
+	err := disk.ReadJSON(path, maxFile, ownFormat, &k)
+	return k, err
 }
 
 func (s *Supervisor) readSettings() (KeptSettings, error) {
@@ -96,10 +94,11 @@ func (s *Supervisor) keepSettings(t *trial) error {
 	if !t.ofAgent() {
 		return nil // the agent, which reads them, stays
 	}
-	if k, err := readKept(keptPath(s.Dir)); err == nil && k.For == t.names() {
-		return nil
+	k, err := readKept(s.Disk, keptPath(s.Dir))
+	if durable.Lasting(err) || err == nil && k.For == t.names() {
+		return err
 	}
-	k, err := s.readSettings()
+	k, err = s.readSettings()
 	if err != nil {
 		return err
 	}
@@ -118,10 +117,11 @@ func (s *Supervisor) settleSettings(v view) {
 	if v.Good == 0 || v.ofModules {
 		return
 	}
-	k, err := readKept(keptPath(s.Dir))
+	k, err := readKept(s.Disk, keptPath(s.Dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return
+	case durable.Lasting(err): // it is what the operator had: it stays, and is settled later
 	case err == nil && !isGood(k.For, v.good.Modules):
 		err = s.Disk.Rename(keptPath(s.Dir), afterPath(s.Dir))
 	default:
@@ -135,7 +135,7 @@ func (s *Supervisor) settleSettings(v view) {
 // handSettings is settleSettings for a trial that was just rolled back, where
 // another one may run on.
 func (s *Supervisor) handSettings(tried string) {
-	if k, err := readKept(keptPath(s.Dir)); err != nil || k.For != tried {
+	if k, err := readKept(s.Disk, keptPath(s.Dir)); err != nil || k.For != tried {
 		return
 	}
 	if err := s.Disk.Rename(keptPath(s.Dir), afterPath(s.Dir)); err != nil {

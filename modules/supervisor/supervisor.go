@@ -77,6 +77,7 @@ type Supervisor struct {
 	observer  *child        // that is observed
 	support   string        // whom an operator may ask, as an agent said
 	pending   []event.Event
+	unread    bool // more of them wait on the disk, which did not give them
 	sending   bool
 	reverted  time.Duration // of the last decision; 0: all is well again
 	gaps      map[string]gap

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/rollback"
 )
@@ -78,10 +79,15 @@ type mark struct {
 
 func (s *Supervisor) markPath() string { return filepath.Join(s.Runtime, "modules-trial.json") }
 
+// readMark gives the mark of a trial that a supervisor before this one left; none
+// where it is not to be had: a death that is not known is not counted.
 func (s *Supervisor) readMark() mark {
 	var m mark
-	data, err := readBounded(s.markPath())
-	if err != nil || json.Unmarshal(data, &m) != nil {
+	err := s.Disk.ReadJSON(s.markPath(), maxFile, ownFormat, &m)
+	if durable.Lasting(err) {
+		s.say("the mark of the trial: %v", err)
+	}
+	if err != nil {
 		return mark{}
 	}
 	return m
