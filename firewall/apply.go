@@ -80,6 +80,10 @@ func (f *Firewall) begin(ctx context.Context) (st State, end func(), err error) 
 	if err != nil {
 		return st, nil, fmt.Errorf("another change of the firewall is going on: %w", err)
 	}
+	st, damaged := f.load()
+	if durable.Lasting(damaged) {
+		return st, nil, errors.Join(fmt.Errorf("the firewall stays as it is: %w", damaged), lock.Unlock())
+	}
 	f.held = lock
 	end = func() {
 		f.held = nil
@@ -89,7 +93,6 @@ func (f *Firewall) begin(ctx context.Context) (st State, end func(), err error) 
 	if f.tells() {
 		f.tellUntold()
 	}
-	st, damaged := f.load()
 	if damaged != nil {
 		f.emit(event.StateDamaged, "error", damaged.Error())
 	}
@@ -206,7 +209,11 @@ func (f *Firewall) plan(ctx context.Context, st State, w Want) (build, Outcome, 
 	if w.Lifelines != nil {
 		lines = w.Lifelines(ctx)
 	}
-	before, _ := f.build(st.Current) // nothing was before, or it cannot be read: then nothing of it is kept
+	before, err := f.build(st.Current)
+	if durable.Lasting(err) {
+		return build{}, out, err
+	}
+	// Else nothing was before, or it is damaged: then nothing of it is kept.
 	cut := f.newlyCut(w.Policy, st, lines)
 	lists, setLists, notes := f.material(w, before, lines)
 	next := build{

@@ -1,5 +1,7 @@
 package firewall
 
+import "github.com/freshet/freshet/internal/event"
+
 // MaterialOf is the material of lists, with sets of the kernel or without.
 func MaterialOf(lists map[string]Addresses, sets bool) Material {
 	return materialOf(lists, sets)
@@ -18,3 +20,9 @@ var SSHPorts = sshPorts
 
 // WayIn is that of who will log in.
 var WayIn = wayIn
+
+// Prune removes what the state does not lead to.
+func (f *Firewall) Prune(st State) error { return f.prune(st) }
+
+// KeepUntold has an event wait.
+func (f *Firewall) KeepUntold(code event.Code) { f.keepUntold(code, nil) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 )
 
@@ -24,7 +25,7 @@ func (f *Firewall) Keep(ctx context.Context, w Want) (next time.Duration, err er
 	}
 	defer end()
 	if st, err = f.settle(ctx, st); err != nil {
-		if _, lost := f.build(st.Wanted()); lost == nil {
+		if _, lost := f.build(st.Wanted()); lost == nil || durable.Lasting(lost) {
 			return 0, err
 		}
 		// What is to stand cannot be read any more: it is made anew.
@@ -54,7 +55,11 @@ func (f *Firewall) undo(ctx context.Context, st State, at time.Time) (State, err
 	if !at.After(st.Undone) {
 		return st, nil
 	}
-	if _, lost := f.build(st.Wanted()); lost == nil {
+	_, lost := f.build(st.Wanted())
+	if durable.Lasting(lost) {
+		return st, lost
+	}
+	if lost == nil {
 		d, b, err := f.difference(ctx, st, true)
 		if err != nil {
 			return st, err

@@ -84,7 +84,7 @@ func (f *Firewall) Return(ctx context.Context, name string, lifelines []Lifeline
 		path = f.setPath(st.Previous)
 	}
 	var s Set
-	if err := unseal(path, &s); err != nil {
+	if err := unseal(f.Disk, path, &s); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return 0, fmt.Errorf("%w: %s", ErrNoSnapshot, name)
 		}

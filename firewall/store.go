@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 const maxStateFile = 64 << 20
@@ -37,21 +39,21 @@ func (f *Firewall) write(path string, v any) error {
 	return f.Disk.WriteFile(path, append(data, '\n'), 0o600)
 }
 
-func unseal(path string, v any) error {
-	data, err := readUpTo(path, maxStateFile)
-	if err != nil {
-		return err
-	}
+// unseal reads a file into v; see [durable.UnreadError] for its errors.
+func unseal(disk *durable.Disk, path string, v any) error {
 	var s sealed
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("%s is damaged: %w", path, err)
+	if err := disk.ReadJSON(path, maxStateFile, stateFormat, &s); err != nil {
+		return err
 	}
 	sum := sha256.Sum256(s.Content)
 	if hex.EncodeToString(sum[:]) != s.SHA256 {
-		return fmt.Errorf("%s is damaged: its SHA-256 is %x", path, sum)
+		return &durable.DamagedError{Path: path, Err: fmt.Errorf("its SHA-256 is %x", sum)}
+	}
+	if err := durable.CheckFormat(path, s.Content, stateFormat); err != nil {
+		return err
 	}
 	if err := json.Unmarshal(s.Content, v); err != nil {
-		return fmt.Errorf("%s is damaged: %w", path, err)
+		return &durable.DamagedError{Path: path, Err: err}
 	}
 	return nil
 }
@@ -65,11 +67,12 @@ func (f *Firewall) setPath(n int) string {
 func (f *Firewall) listPath(sum string) string { return filepath.Join(f.Dir, "lists", sum) }
 
 // load reads the state. Without one, and with one that is damaged, nothing is
-// in force as far as is known; err says so of the second.
+// in force as far as is known; err says so of the second. Where err is
+// [durable.Lasting] nothing is known, and nothing is to be changed.
 func (f *Firewall) load() (State, error) {
 	fresh := State{Format: stateFormat, Last: f.highest()}
 	var st State
-	err := unseal(f.statePath(), &st)
+	err := unseal(f.Disk, f.statePath(), &st)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fresh, nil
 	}
@@ -119,7 +122,7 @@ func (f *Firewall) keep(s Set, lists map[string]Addresses) error {
 // kernel.
 func (f *Firewall) build(n int) (build, error) {
 	var s Set
-	if err := unseal(f.setPath(n), &s); err != nil {
+	if err := unseal(f.Disk, f.setPath(n), &s); err != nil {
 		return build{}, err
 	}
 	if s.Number != n {
@@ -138,7 +141,7 @@ func (f *Firewall) build(n int) (build, error) {
 func (f *Firewall) lists(s Set) (map[string]Addresses, error) {
 	lists := map[string]Addresses{}
 	for _, l := range s.Lists {
-		data, err := readUpTo(f.listPath(l.SHA256), maxListBytes)
+		data, err := f.Disk.ReadFile(f.listPath(l.SHA256), maxListBytes)
 		if err != nil {
 			return nil, fmt.Errorf("the block list %s: %w", l.Base, err)
 		}
@@ -179,17 +182,22 @@ func (f *Firewall) highest() int {
 func (f *Firewall) prune(st State) error {
 	needed := []int{st.Current, st.Previous, st.Wanted(), st.Coming}
 	lists := map[string]bool{}
-	need := func(path string) {
+	need := func(path string) error {
 		var s Set
-		if unseal(path, &s) == nil {
-			for _, l := range s.Lists {
-				lists[l.SHA256] = true
-			}
+		err := unseal(f.Disk, path, &s)
+		if durable.Lasting(err) {
+			return err // its lists are not known: none is removed
 		}
+		for _, l := range s.Lists {
+			lists[l.SHA256] = true
+		}
+		return nil
 	}
 	for _, n := range f.numbers() {
 		if slices.Contains(needed, n) {
-			need(f.setPath(n))
+			if err := need(f.setPath(n)); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := f.Disk.RemoveAll(f.setPath(n)); err != nil {
@@ -197,7 +205,9 @@ func (f *Firewall) prune(st State) error {
 		}
 	}
 	for _, name := range f.Snapshots() {
-		need(f.snapshotPath(name))
+		if err := need(f.snapshotPath(name)); err != nil {
+			return err
+		}
 	}
 	entries, _ := os.ReadDir(filepath.Join(f.Dir, "lists"))
 	for _, e := range entries {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 )
 
@@ -28,7 +29,11 @@ func (f *Firewall) untoldPath() string { return filepath.Join(f.Dir, "untold.jso
 // written the rules matter more: they are what they are all the same.
 func (f *Firewall) keepUntold(code event.Code, fields map[string]string) {
 	var all []untold
-	if err := unseal(f.untoldPath(), &all); err != nil {
+	err := unseal(f.Disk, f.untoldPath(), &all)
+	if durable.Lasting(err) {
+		return // what waits there is more than this
+	}
+	if err != nil {
 		all = nil
 	}
 	all = append(all, untold{f.Clock.Now().UTC(), code, fields})
@@ -39,7 +44,7 @@ func (f *Firewall) keepUntold(code event.Code, fields map[string]string) {
 // the lock. A power cut may have it told twice, never not at all.
 func (f *Firewall) tellUntold() {
 	var all []untold
-	if errors.Is(unseal(f.untoldPath(), &all), fs.ErrNotExist) {
+	if err := unseal(f.Disk, f.untoldPath(), &all); errors.Is(err, fs.ErrNotExist) || durable.Lasting(err) {
 		return
 	}
 	for _, u := range all { // of a damaged file none
