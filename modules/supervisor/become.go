@@ -17,17 +17,10 @@ const (
 	PackageEnv = "FRESHET_PACKAGE" // the program that a package brought
 )
 
-// goOnWith ends the agent, and then has another program be this process's. The
-// sockets stay open: who connects meanwhile waits.
-func (s *Supervisor) goOnWith(program string) {
-	s.say("this process goes on as %s", program)
-	s.become = program
-	s.endAll()
-}
-
-// goOnAs replaces this program. It returns only if that cannot be done.
+// goOnAs replaces this program, once all that it started has ended. The sockets
+// stay open: who connects meanwhile waits. It returns only if that cannot be done.
 func (s *Supervisor) goOnAs(program string) {
-	s.become = ""
+	s.say("this process goes on as %s", program)
 	fds := []string{
 		fmt.Sprintf("%s=%d", fdSocket, s.socket.Fd()),
 		fmt.Sprintf("%s=%d", fdLock, s.lock.File().Fd()),
@@ -48,11 +41,10 @@ func (s *Supervisor) goOnAs(program string) {
 		unix.CloseOnExec(int(f.Fd()))
 	}
 	s.say("%s does not start: %v", program, err)
-	if s.trial != nil && s.trial.phase == phaseSupervisor {
-		s.back(agentModule, "supervisor", fmt.Sprintf("its program cannot be started: %v", err), "")
-		return
+	if s.trial != nil {
+		s.trial.failure = failure{agentModule, "supervisor", fmt.Sprintf("its program cannot be started: %v", err), ""}
 	}
-	s.reconcile()
+	s.on(happening{kind: notExecuted})
 }
 
 // inherited gives what the supervisor before this one hands on.

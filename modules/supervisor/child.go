@@ -76,20 +76,57 @@ type child struct {
 	tail   *tail
 	began  time.Duration
 
-	ready   bool // it has loaded
-	taken   bool // it was told to take over
-	serving bool
-	ending  bool          // it was told to end
-	served  time.Duration // when it began to serve
-	beat    time.Duration // the last sign of its main loop
-	report  Report
-	mark    string // in the environment of all that it starts
-	killed  string // why it was killed, where nobody told it to end
+	stage  stage         // of a module's program: serves, or ends
+	served time.Duration // when it began to serve; 0: it did not
+	beat   time.Duration // the last sign of its main loop
+	report Report
+	mark   string // in the environment of all that it starts
+	killed reason // the first one
+}
+
+// reason is why a program was killed.
+type reason int
+
+const (
+	notKilled  reason = iota
+	notWanted         // another version is
+	leftByHand        // an operator went back, without it
+	endsLate
+	neverReady
+	neverTook
+	hangs
+)
+
+// text says it to people.
+func (r reason) text(t Times) string {
+	switch r {
+	case notWanted:
+		return "another version is wanted"
+	case leftByHand:
+		return "an operator went back"
+	case endsLate:
+		return fmt.Sprintf("it did not end within %s", t.Stop)
+	case neverReady:
+		return fmt.Sprintf("it was not ready within %s", t.Ready)
+	case neverTook:
+		return fmt.Sprintf("it did not take over within %s", t.Ready)
+	case hangs:
+		return fmt.Sprintf("it hangs: no sign of its main loop for %s", t.Beat)
+	}
+	return ""
+}
+
+// seatOf is what step sees of an agent.
+func seatOf(c *child) seat {
+	if c == nil {
+		return seat{}
+	}
+	return seat{c.stage, c.slot.Dir}
 }
 
 // kill ends the whole group of a program that hangs or does not end.
-func (c *child) kill(why string) {
-	if c.killed == "" {
+func (c *child) kill(why reason) {
+	if c.killed == notKilled {
 		c.killed = why
 	}
 	_ = unix.Kill(-c.cmd.Process.Pid, unix.SIGKILL)
@@ -98,7 +135,7 @@ func (c *child) kill(why string) {
 
 // end tells a program to end.
 func (c *child) end() {
-	c.ending = true
+	c.stage = ends
 	_ = c.cmd.Process.Signal(unix.SIGTERM)
 }
 
@@ -108,20 +145,20 @@ func (c *child) worked(now time.Duration) time.Duration {
 	switch {
 	case c.line == nil:
 		return now - c.began
-	case !c.serving:
+	case c.served == 0:
 		return 0
 	}
 	return c.beat - c.served
 }
 
 // how says in words how a program ended.
-func (c *child) how(err error) string {
+func (c *child) how(err error, t Times) string {
 	text := "it ended with exit code 0"
 	if err != nil {
 		text = err.Error()
 	}
-	if c.killed != "" {
-		text = c.killed
+	if c.killed != notKilled {
+		text = c.killed.text(t)
 	}
 	return text
 }
@@ -174,7 +211,7 @@ func (s *Supervisor) startAgentBy(program string, slot rollback.Slot) (*child, e
 		return nil, fmt.Errorf("making a line: %w", err)
 	}
 	args := append([]string{"agent"}, s.Args...)
-	c := &child{module: agentModule, slot: slot, line: newLine(conn)}
+	c := &child{module: agentModule, slot: slot, line: newLine(conn), stage: loads}
 	c.cmd = exec.Command(program, args...)
 	c.cmd.ExtraFiles = []*os.File{its, s.socket, s.lock.File()}
 	c.cmd.Env = append(environment(), lineEnv+"="+lineVersion, "LISTEN_FDS=3",

@@ -12,15 +12,21 @@ import (
 // is observed: a machine with much else to do starves it for a second or two.
 const leastLimit = 3 * time.Second
 
+// observing is an observation that has not ended.
+type observing struct {
+	agent *child // nil: there is none
+	since time.Duration
+}
+
 // look observes the agent at its times.
 func (s *Supervisor) look(now time.Duration) {
 	c := s.agent
-	if c == nil || !c.serving || c.ending {
+	if c == nil || c.stage != serves {
 		return
 	}
 	limit := min(max(2*s.Times.Look, leastLimit), 10*time.Second)
-	stuck := s.observing > 0 && s.observer == c // another agent's does not concern it
-	if stuck && now-s.observing < 2*limit {
+	stuck := s.observing.agent == c // another agent's does not concern it
+	if stuck && now-s.observing.since < 2*limit {
 		return
 	}
 	every := s.Times.Look
@@ -40,13 +46,13 @@ func (s *Supervisor) look(now time.Duration) {
 		s.observed(c, s.unobserved(now, limit))
 		return
 	}
-	s.observing, s.observer = now, c
+	s.observing = observing{c, now}
 	gaps := s.watch.Gaps
 	go func() {
 		o := s.observe(c, limit)
 		s.post(func() {
-			if s.observer == c {
-				s.observing = 0
+			if s.observing.agent == c {
+				s.observing = observing{}
 			}
 			if s.watch.Gaps != gaps {
 				return // its time ran out while nothing ran
@@ -71,17 +77,17 @@ func (s *Supervisor) unobserved(now, limit time.Duration) Observation {
 
 // observed judges by what was seen.
 func (s *Supervisor) observed(c *child, o Observation) {
-	if c != s.agent || c.ending {
+	if c != s.agent || c.stage == ends {
 		return
 	}
 	s.seen = append(s.seen, o)
 	s.seen = s.seen[max(0, len(s.seen)-8):]
 	t := s.trial
 	if t == nil || !t.judging() {
-		if t != nil && t.phase == phaseLoading && !s.lacksBaseline() {
+		if t != nil && s.at.phase == loading && !s.lacksBaseline() {
 			s.based(t)
 		}
-		s.advance()
+		s.seat()
 		return
 	}
 	var v Verdict
@@ -99,8 +105,7 @@ func (s *Supervisor) observed(c *child, o Observation) {
 func (s *Supervisor) based(t *trial) {
 	switch {
 	case !t.ofAgent():
-		t.judge.Base = BaselineOf(s.seen)
-		t.begin(s.now())
+		s.on(happening{kind: tookOver})
 	case s.next == nil:
 		t.failing = append([]string{}, BaselineOf(s.seen).Failing...)
 	default:
@@ -115,7 +120,7 @@ func (s *Supervisor) based(t *trial) {
 // An agent that hangs is waited for until its beats are missed.
 func (s *Supervisor) lacksBaseline() bool {
 	t := s.trial
-	if t == nil || t.phase != phaseLoading {
+	if t == nil || s.at.phase != loading {
 		return false
 	}
 	if !s.seenSinceAsked() {
@@ -132,7 +137,7 @@ func (s *Supervisor) seenSinceAsked() bool {
 // before is what is to run besides the agent: as long as what is tried has not
 // taken over, that is what ran before it.
 func (s *Supervisor) before(now map[string]rollback.Slot) map[string]rollback.Slot {
-	if s.trial == nil || s.trial.phase != phaseLoading {
+	if s.trial == nil || s.at.phase != loading {
 		return now
 	}
 	want := maps.Clone(now)

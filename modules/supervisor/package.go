@@ -93,7 +93,7 @@ func (s *Supervisor) registerPackage() error {
 		return st.Confirm(), nil
 	})
 	if err == nil {
-		s.soon = true
+		s.on(happening{kind: registered})
 		s.tell(event.PackageRegistered, map[string]string{"version": slot.Version})
 	}
 	return err

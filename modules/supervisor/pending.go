@@ -79,7 +79,7 @@ func (s *Supervisor) tellEvent(e event.Event) {
 // sendPending gives the agent the oldest event that waits.
 func (s *Supervisor) sendPending() {
 	c := s.agent
-	if s.sending || len(s.pending) == 0 || c == nil || !c.serving || c.ending {
+	if s.sending || len(s.pending) == 0 || c == nil || c.stage != serves {
 		return
 	}
 	s.sending = true

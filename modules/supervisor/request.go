@@ -97,7 +97,7 @@ func (s *Supervisor) requested(l *line, m Message) {
 // another one starts, and brings engines in line.
 func (s *Supervisor) goBack(n int, force bool) (rollback.Return, error) {
 	var r rollback.Return
-	if s.stopping || s.become != "" {
+	if s.at.leaving() {
 		return r, errors.New("the supervisor is about to end or to be replaced: try again in a few seconds")
 	}
 	_, err := s.change(func(st rollback.State) (_ rollback.State, err error) {
@@ -111,11 +111,11 @@ func (s *Supervisor) goBack(n int, force bool) (rollback.Return, error) {
 	s.tell(event.WentBack, map[string]string{
 		"from": fmt.Sprint(r.Left.Number), "to": fmt.Sprint(r.Back.Number), "what": r.String(),
 	})
-	s.reverted, s.crashes = s.now(), backoff{}
+	s.decided, s.crashes = s.now(), backoff{}
 	for _, c := range []*child{s.agent, s.next} {
 		if c != nil {
-			c.ending = true
-			c.kill("an operator went back")
+			c.stage = ends
+			c.kill(leftByHand)
 		}
 	}
 	s.reconcile()

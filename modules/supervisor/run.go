@@ -21,15 +21,11 @@ type view struct {
 	ofModules        bool // the trial, running or not, is one of modules
 }
 
-// runs says whether modules on trial are current. Bases that are on trial beside
-// a trial that waits do not make it run.
-func (v view) runs() bool { return v.ofModules && v.Below() != v.Good }
-
 // view is the state as it is to run: what a trial that was left tried does not.
 func (s *Supervisor) view() (view, error) {
 	st, err := s.store().Load()
 	v, err := s.viewOf(st, err)
-	if err == nil && s.left != nil && v.ofModules {
+	if err == nil && (s.at.phase == left || s.at.phase == died) && v.ofModules {
 		return s.viewOf(st.Suspend(), nil)
 	}
 	return v, err
@@ -57,7 +53,7 @@ func (s *Supervisor) viewOf(st rollback.State, err error) (view, error) {
 
 // reconcile has what runs be what the current generation says.
 func (s *Supervisor) reconcile() {
-	if s.stopping || s.become != "" {
+	if s.at.leaving() {
 		return
 	}
 	v, err := s.view()
@@ -68,56 +64,36 @@ func (s *Supervisor) reconcile() {
 			return
 		}
 	}
-	s.reconcileTrial(v)
-	if s.stopping || s.become != "" {
+	s.read = v
+	s.on(asFound(v))
+	if s.at.leaving() {
 		return
 	}
-	s.reconcileAgent(v.now.Modules[agentModule])
-	others := s.before(v.now.Modules)
+	if s.trial != nil {
+		s.trial.number = s.read.Trial // bases that are confirmed beside it give it another
+	}
+	s.seat()
+	others := s.before(s.read.now.Modules)
 	s.reconcileOthers(others)
 	s.mu.Lock()
 	s.running = maps.Clone(others)
 	s.mu.Unlock()
 }
 
-// reconcileTrial watches the trial that the state says, and no other. Bases that
-// are confirmed beside it only give it another number.
-func (s *Supervisor) reconcileTrial(v view) {
-	if s.trial != nil && v.runs() {
-		slots, _ := triedIn(v)
-		if namesOf(slots) == s.trial.names() && slots[agentModule].Dir == s.trial.slots[agentModule].Dir {
-			s.trial.number = v.Trial
-			return
-		}
-	}
-	if s.trial != nil {
-		s.dropTrial()
-	}
-	s.settleSettings(v)
-	if v.runs() {
-		s.startTrial(v)
-	}
+// seat has agents take their turns.
+func (s *Supervisor) seat() {
+	want := s.read.now.Modules[agentModule].Dir
+	s.on(happening{kind: seated, want: want, pause: s.crashes.waits(want, s.now()), blind: s.lacksBaseline()})
 }
 
-// reconcileAgent starts the agent of a slot beside the one that runs, if that
-// is another, or none.
-func (s *Supervisor) reconcileAgent(want rollback.Slot) {
-	switch {
-	case s.next != nil && s.next.slot.Dir == want.Dir && !s.next.ending:
-		return
-	case s.next != nil && !s.next.taken:
-		s.next.kill("another version is wanted")
-		return // its end comes here again
-	case s.next != nil, s.agent != nil && !s.agent.serving && !s.agent.ending:
-		return // it is about to take over; one after the other
-	case s.agent != nil && s.agent.slot.Dir == want.Dir && !s.agent.ending:
-		return
-	case s.crashes.waits(want.Dir, s.now()):
-		return
-	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
-		s.look(s.now()) // it starts after that: what it breaks while it loads is its fault
-		return
-	}
+// rest takes up what waits, if its time has come.
+func (s *Supervisor) rest() {
+	s.on(happening{kind: rested, want: s.read.now.Modules[agentModule].Dir})
+}
+
+// startNext starts the agent that is wanted beside the one that runs, if any does.
+func (s *Supervisor) startNext() {
+	want := s.read.now.Modules[agentModule]
 	c, err := s.startAgent(want)
 	if err != nil {
 		s.failed(want, 0, err.Error(), "")
@@ -125,6 +101,13 @@ func (s *Supervisor) reconcileAgent(want rollback.Slot) {
 	}
 	s.say("agent %s starts, process %d", nameOf(want), c.cmd.Process.Pid)
 	s.next = c
+}
+
+// takeOver makes the next agent the agent.
+func (s *Supervisor) takeOver() {
+	s.agent, s.next = s.next, nil
+	s.agent.stage, s.agent.beat = takes, s.now()
+	_ = s.agent.line.send(Message{Do: doTake, Every: int64(s.Times.Beat / 3 / time.Millisecond)}) // its end is noticed elsewhere
 }
 
 func nameOf(slot rollback.Slot) string {
@@ -139,19 +122,22 @@ func (s *Supervisor) said(c *child, m Message) {
 	now := s.now()
 	switch m.Do {
 	case doReady:
-		if c.ready || c.ending {
+		if c.stage != loads {
 			return
 		}
-		c.ready = true
+		c.stage = ready
 		if m.Report != nil {
 			c.report = *m.Report
 		}
-		s.advance()
+		s.seat()
 	case doServing:
-		c.serving, c.served, c.beat = true, now, now
+		if c.stage != ends {
+			c.stage = serves
+		}
+		c.served, c.beat = now, now
 		s.served(c)
 	case doBeat:
-		if !c.ending {
+		if c.stage != ends {
 			c.beat = now
 		}
 	case doSwitch:
@@ -167,7 +153,7 @@ func (s *Supervisor) switchState(c *child, m Message) error {
 	switch {
 	case m.Was == nil || m.Is == nil:
 		return errors.New("no state to switch to")
-	case c != s.agent || c.ending:
+	case c != s.agent || c.stage == ends:
 		return errors.New("this agent does not have its turn")
 	}
 	v, err := s.view()
@@ -183,56 +169,31 @@ func (s *Supervisor) switchState(c *child, m Message) error {
 	return s.store().Switch(*m.Was, *m.Is)
 }
 
-// advance lets the next agent take over once it is ready and the old one gone.
-func (s *Supervisor) advance() {
-	switch {
-	case s.next == nil || !s.next.ready || s.next.ending:
-	case s.agent != nil && s.agent.serving && !s.agent.ending && s.lacksBaseline():
-		s.look(s.now()) // how things stand is seen before they change
-	case s.agent != nil && !s.agent.ending:
-		s.agent.end()
-		s.agent.beat = s.now()
-	case s.agent == nil:
-		s.agent, s.next = s.next, nil
-		s.agent.taken, s.agent.beat = true, s.now()
-		_ = s.agent.line.send(Message{Do: doTake, Every: int64(s.Times.Beat / 3 / time.Millisecond)}) // its end is noticed elsewhere
-	}
-}
-
 // served is called when an agent has taken over.
 func (s *Supervisor) served(c *child) {
 	now := s.now()
 	if c.report.Support != "" {
 		s.support = c.report.Support
 	}
-	if !s.told {
-		s.told = true
-		s.notify("READY=1")
-	}
+	s.notify("READY=1") // again is no harm
 	s.say("agent %s serves, %s after its start", nameOf(c.slot), (now - c.began).Round(time.Millisecond))
-	if s.trial != nil && s.trial.ofAgent() && s.trial.slots[agentModule].Dir == c.slot.Dir && !s.trial.judging() {
-		if s.trial.phase == phaseLoading {
-			s.trial.judge.Base = BaselineOf(s.seen)
-			if s.trial.failing != nil {
-				s.trial.judge.Base.Failing = s.trial.failing
-			}
-		}
-		s.trial.begin(now)
+	if s.onTrial(agentModule, c.slot) {
+		s.on(happening{kind: tookOver})
 	}
-	if s.reverted > 0 && s.trial == nil {
-		s.say("the good version serves again, %s after the decision", (now - s.reverted).Round(time.Millisecond))
-		s.reverted = 0
+	if s.decided > 0 && s.trial == nil {
+		s.say("the good version serves again, %s after the decision", (now - s.decided).Round(time.Millisecond))
+		s.decided = 0
 	}
 	s.seen = nil
 	s.reconcile()
-	s.resumeTrial(now) // or plans it: the next tick may be far off
+	s.rest() // the next tick may be far off
 	s.sendPending()
 	s.writeStatus()
 }
 
 // exited takes note of a program's end.
 func (s *Supervisor) exited(c *child, err error) {
-	how := c.how(err)
+	how := c.how(err, s.Times)
 	switch c {
 	case s.next:
 		s.next = nil
@@ -244,30 +205,28 @@ func (s *Supervisor) exited(c *child, err error) {
 		return
 	}
 	s.family.endStrays(c)
-	expected := c.ending || c.killed == "another version is wanted"
 	switch {
-	case expected:
-	case s.trial != nil && c.killed != "" && s.trial.slots[agentModule].Dir == c.slot.Dir:
+	case c.stage == ends, c.killed == notWanted:
+	case c.killed != notKilled && s.onTrial(agentModule, c.slot):
 		s.back(agentModule, "alive", how, c.tail.text(8)) // it would hang again, and that takes long to see
 	default:
 		s.failed(c.slot, c.worked(s.now()), how, c.tail.text(8))
 	}
-	if s.stopping || s.become != "" {
+	if s.at.leaving() {
 		return
 	}
-	s.advance()
 	s.reconcile()
 }
 
 // failed is called when an agent could not be started, or ended by itself after
 // it had worked for so long.
 func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines string) {
-	if s.stopping || s.become != "" {
+	if s.at.leaving() {
 		return
 	}
 	s.say("agent %s: %s", nameOf(slot), how)
 	s.crashes = s.crashes.failed(slot.Dir, s.now(), worked, s.Times)
-	if s.trial != nil && s.trial.slots[agentModule].Dir == slot.Dir && slot.Dir != "" {
+	if s.onTrial(agentModule, slot) {
 		s.badEnd(agentModule, how, lines)
 		return
 	}
@@ -277,7 +236,6 @@ func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines
 			"version": slot.Version, "error": how, "lines": lines, "support": s.support,
 		})
 		s.notify("READY=1") // the modules and the engines go on: that is no reason to start all again
-		s.told = true
 	}
 }
 
@@ -286,7 +244,7 @@ func (s *Supervisor) failed(slot rollback.Slot, worked time.Duration, how, lines
 func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
 	now := s.now()
 	for name, c := range s.others {
-		if slot, ok := want[name]; (!ok || slot.Dir != c.slot.Dir) && !c.ending {
+		if slot, ok := want[name]; (!ok || slot.Dir != c.slot.Dir) && c.stage != ends {
 			c.end()
 			c.beat = now
 		}
@@ -297,7 +255,7 @@ func (s *Supervisor) reconcileOthers(want map[string]rollback.Slot) {
 			continue
 		}
 		dir := filepath.Join(s.Dir, "modules", name, slot.Dir)
-		c := &child{module: name, slot: slot, cmd: exec.Command(s.programOf(name, slot), slot.Start[1:]...)}
+		c := &child{module: name, slot: slot, stage: serves, cmd: exec.Command(s.programOf(name, slot), slot.Start[1:]...)}
 		c.cmd.Dir, c.cmd.Env = dir, environment()
 		c.cmd.SysProcAttr = &syscall.SysProcAttr{}
 		if err := s.startChild(c); err != nil {
@@ -335,7 +293,7 @@ func (s *Supervisor) otherExited(c *child, how string) {
 		return
 	}
 	delete(s.others, c.module)
-	if c.ending {
+	if c.stage == ends {
 		g := s.gaps[c.module]
 		g.ended, g.from = s.now(), c.slot.Version
 		s.gaps[c.module] = g
@@ -349,7 +307,7 @@ func (s *Supervisor) otherExited(c *child, how string) {
 // it is started again.
 func (s *Supervisor) otherFailed(name string, slot rollback.Slot, worked time.Duration, how, lines string) {
 	s.say("module %s %s: %s", name, slot.Version, how)
-	if s.trial != nil && s.trial.slots[name].Dir == slot.Dir && slot.Dir != "" {
+	if s.onTrial(name, slot) {
 		s.badEnd(name, fmt.Sprintf("module %s: %s", name, how), lines)
 	}
 	g := s.gaps[name]

@@ -66,9 +66,9 @@ func (s *Supervisor) status() Status {
 		}
 		state := "starts"
 		switch {
-		case c.ending || c.killed != "":
+		case c.stage == ends || c.killed != notKilled:
 			state = "ends"
-		case c.serving || c.line == nil:
+		case c.stage == serves:
 			state = "runs"
 		}
 		version := c.slot.Version
@@ -87,7 +87,7 @@ func (s *Supervisor) status() Status {
 		if t.judging() {
 			left = t.judge.Left(s.now())
 		}
-		st.Trial = &TrialStatus{Modules: t.names(), From: namesOf(t.from), Phase: t.phase, Left: int64(left / time.Second)}
+		st.Trial = &TrialStatus{Modules: t.names(), From: namesOf(t.from), Phase: s.at.phaseName(), Left: int64(left / time.Second)}
 	}
 	if s.agent == nil && s.trial == nil && s.crashes.fails > 0 {
 		st.Failing = s.failing

@@ -61,33 +61,27 @@ type Supervisor struct {
 	agent     *child // serves, or is about to
 	next      *child // loads, to take its place
 	others    map[string]*child
-	stopping  bool
-	told      bool          // the service manager knows that all is up
+	at        state         // see step
+	read      view          // the state on disk, as it was read last
 	watch     clock.Watch   // by which all is counted
 	crashes   backoff       // of agents
 	trial     *trial        // nil: none runs
-	layer     layer         // of bases, as it was seen last
-	due       string        // what could not be saved last, in words
-	left      *leftTrial    // nil: none is left to be ended
-	resume    time.Duration // when a broken trial is taken up; 0: none is
-	soon      bool          // a trial waits that has never begun: it need not wait long
-	soaked    bool          // the broken trial had passed all but its supervisor
+	verdict   verdict       // on the last one that was rolled back
+	unsaved   string        // what could not be saved last, in words
 	seen      []Observation // of an agent not on trial, the newest last
-	observing time.Duration // since then; 0: not at this time
-	observer  *child        // that is observed
+	observing observing     // at this time
 	support   string        // whom an operator may ask, as an agent said
 	pending   []event.Event
 	unread    bool // more of them wait on the disk, which did not give them
 	sending   bool
-	reverted  time.Duration // of the last decision; 0: all is well again
+	decided   time.Duration // on the last rollback; 0: all is well again, which is said
 	gaps      map[string]gap
-	handed    bool   // another supervisor became this one
 	packaged  string // version of the package's program
 	failing   string // how the agent ended last
 	replaced  string // why the package's program serves in place of a slot's
 	wrote     Status // last
 	started   int    // programs
-	become    string // the program to go on as, once no child is left
+	become    string // the program to go on as, where this process hands over
 
 	mu      sync.Mutex // guards running
 	running map[string]rollback.Slot
@@ -102,9 +96,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.Times = s.Times.orDefaults()
 	s.posts, s.done = make(chan func(), 64), make(chan struct{})
 	s.watch = s.Clock.Turn(s.watch, 0)
+	s.at.times = s.Times
 	s.others, s.running, s.gaps = map[string]*child{}, map[string]rollback.Slot{}, map[string]gap{}
 	defer close(s.done)
-	if err := s.hold(ctx); err != nil {
+	handed, err := s.hold(ctx)
+	if err != nil {
 		return err
 	}
 	defer s.lock.Unlock()
@@ -119,35 +115,36 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.say("what broken writes left: %v", err)
 	}
 	s.loadPending()
-	s.begin()
+	s.begin(handed)
 	s.listenForRequests(ctx)
 	s.reconcile()
 	return s.loop(ctx)
 }
 
-// hold takes the state folder, or goes on with what a supervisor before it held.
-func (s *Supervisor) hold(ctx context.Context) error {
+// hold takes the state folder, or goes on with what a supervisor before it, which
+// became this one, held and handed on.
+func (s *Supervisor) hold(ctx context.Context) (handed bool, err error) {
 	files, err := inherited()
 	if err != nil {
 		s.say("%v", err)
 	}
 	s.socket = files[fdSocket]
 	if f := files[fdLock]; f != nil {
-		s.lock, s.handed = durable.Inherited(f), true
-		return nil
+		s.lock = durable.Inherited(f)
+		return true, nil
 	}
 	for _, dir := range []string{s.Dir, s.Runtime, filepath.Dir(s.Socket)} {
 		if err := s.Disk.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("making the folders: %w", err)
+			return false, fmt.Errorf("making the folders: %w", err)
 		}
 	}
 	ctx, stop := context.WithTimeout(ctx, s.Times.Stop) // that agents of one that died have to end
 	defer stop()
 	s.lock, err = s.Disk.LockWait(ctx, filepath.Join(s.Dir, "lock"))
 	if errors.Is(err, durable.ErrLocked) {
-		return fmt.Errorf("%s: %w", s.Dir, ErrRunning)
+		return false, fmt.Errorf("%s: %w", s.Dir, ErrRunning)
 	}
-	return err
+	return false, err
 }
 
 // listen makes the socket. It stays open as long as this process lives, from
@@ -246,13 +243,13 @@ func (s *Supervisor) change(f func(rollback.State) (rollback.State, error)) (rol
 func (s *Supervisor) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	ending := ctx.Done()
+	told := ctx.Done()
 	var ticked, pace time.Duration
 	for {
 		select {
-		case <-ending:
+		case <-told:
 			s.watch = s.Clock.Turn(s.watch, pace)
-			ending = nil
+			told = nil
 			s.stop()
 		case f := <-s.posts:
 			s.watch = s.Clock.Turn(s.watch, pace)
@@ -262,10 +259,10 @@ func (s *Supervisor) loop(ctx context.Context) error {
 			ticked = s.now()
 			s.tick()
 		}
-		if s.become != "" && s.alone() {
+		if s.at.handsOver() && s.alone() {
 			s.goOnAs(s.become)
 		}
-		if s.stopping && s.become == "" && s.alone() {
+		if s.at.process == ending && s.alone() {
 			os.Remove(s.statusPath())
 			return nil
 		}
@@ -281,7 +278,7 @@ func (s *Supervisor) alone() bool {
 
 // pace is how long nothing needs to be looked at.
 func (s *Supervisor) pace() time.Duration {
-	if s.trial != nil || s.next != nil || s.stopping || s.agent == nil || s.agent.ending || s.resume > 0 || s.reverted > 0 {
+	if s.trial != nil || s.next != nil || s.at.leaving() || s.agent == nil || s.agent.stage == ends || s.at.due > 0 {
 		return s.Times.Look / 5
 	}
 	idle := s.Times.Beat / 3
@@ -299,12 +296,12 @@ func (s *Supervisor) pace() time.Duration {
 
 // stop ends everything in order: that is no bad end of a trial.
 func (s *Supervisor) stop() {
-	s.stopping = true
 	s.notify("STOPPING=1")
 	os.Remove(s.markPath())
-	s.endAll()
+	s.on(happening{kind: stopped})
 }
 
+// endAll tells all that was started to end.
 func (s *Supervisor) endAll() {
 	now := s.now()
 	for _, c := range s.others {
@@ -326,42 +323,37 @@ func (s *Supervisor) tick() {
 	now := s.now()
 	s.notify("WATCHDOG=1")
 	for _, c := range s.others {
-		if c.ending && now-c.beat > s.Times.Stop {
-			c.kill("it did not end in time")
+		if c.stage == ends && now-c.beat > s.Times.Stop {
+			c.kill(endsLate)
 		}
 	}
 	s.hurry(s.agent, now)
 	s.hurry(s.next, now)
 	s.family.reap()
-	if s.stopping || s.become != "" {
+	s.on(happening{kind: ticked})
+	s.reconcile()
+	s.rest()
+	if s.at.leaving() {
 		return
 	}
 	s.sendPending()
-	s.saveDue()
-	if s.stopping || s.become != "" {
-		return
-	}
-	s.reconcile()
-	s.endStaleLayer(now)
-	s.resumeTrial(now)
 	s.look(now)
 	s.writeStatus()
 }
 
 // hurry kills what does not load, turn or end in time.
 func (s *Supervisor) hurry(c *child, now time.Duration) {
-	if c == nil || c.killed != "" {
+	if c == nil || c.killed != notKilled {
 		return
 	}
 	switch {
-	case c.ending && now-c.beat > s.Times.Stop:
-		c.kill(fmt.Sprintf("it did not end within %s", s.Times.Stop))
-	case c.ending:
-	case !c.ready && now-c.began > s.Times.Ready:
-		c.kill(fmt.Sprintf("it was not ready within %s", s.Times.Ready))
-	case c.taken && !c.serving && now-c.beat > s.Times.Ready:
-		c.kill(fmt.Sprintf("it did not take over within %s", s.Times.Ready))
-	case c.serving && now-c.beat > s.Times.Beat:
-		c.kill(fmt.Sprintf("it hangs: no sign of its main loop for %s", s.Times.Beat))
+	case c.stage == ends && now-c.beat > s.Times.Stop:
+		c.kill(endsLate)
+	case c.stage == loads && now-c.began > s.Times.Ready:
+		c.kill(neverReady)
+	case c.stage == takes && now-c.beat > s.Times.Ready:
+		c.kill(neverTook)
+	case c.stage == serves && now-c.beat > s.Times.Beat:
+		c.kill(hangs)
 	}
 }

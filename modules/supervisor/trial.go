@@ -13,39 +13,107 @@ import (
 	"github.com/freshet/freshet/rollback"
 )
 
-// Phases of a trial.
+// Phases of a trial, as the status and its mark name them.
 const (
-	phaseLoading    = "loading"    // what is tried has not taken over yet
-	phaseWatched    = "watched"    // gate, then soak
-	phaseSupervisor = "supervisor" // its own supervisor runs, for a last gate
+	nameLoading    = "loading"
+	nameWatched    = "watched"
+	nameSupervisor = "supervisor" // its own supervisor runs
 )
+
+// phaseName names the phase of the trial that runs.
+func (s state) phaseName() string {
+	switch {
+	case s.process == toTried || s.process == tried:
+		return nameSupervisor
+	case s.phase == loading:
+		return nameLoading
+	}
+	return nameWatched
+}
+
+// handsOver says whether this process is about to go on as another program.
+func (s state) handsOver() bool { return s.process == toTried || s.process == toGood }
+
+// leaving says whether this process starts nothing any more.
+func (s state) leaving() bool { return s.handsOver() || s.process == ending }
+
+// on takes note of what happened, and does what follows.
+func (s *Supervisor) on(h happening) {
+	h.now = s.now()
+	s.at.agent, s.at.next = seatOf(s.agent), seatOf(s.next)
+	next, do := step(s.at, h)
+	s.at = next
+	for _, a := range do {
+		s.do(a)
+	}
+}
+
+// do does one thing that step says. What comes of it is the next that happens.
+func (s *Supervisor) do(a action) {
+	switch a {
+	case endLeft:
+		s.endLeft()
+	case settle:
+		s.settle()
+	case settleSettings:
+		s.settleSettings(s.read)
+	case startTrial:
+		s.startTrial(s.read)
+	case dropTrial:
+		s.dropTrial()
+	case beginGate:
+		s.beginGate()
+	case countEnds:
+		s.countEnds()
+	case saveBack:
+		s.saveBack()
+	case endTried:
+		s.endTried()
+	case report:
+		s.report()
+	case markTried:
+		s.markTried()
+	case confirmTrial:
+		s.confirm()
+	case takeUp:
+		s.takeUp()
+	case breakOffLayer:
+		s.breakOffLayer()
+	case endAll:
+		s.endAll()
+	case reconcile:
+		s.reconcile()
+	case startNext:
+		s.startNext()
+	case killNext:
+		s.next.kill(notWanted) // its end comes here again
+	case endAgent:
+		s.agent.end()
+		s.agent.beat = s.now()
+	case takeOver:
+		s.takeOver()
+	case observe:
+		s.look(s.now())
+	}
+}
 
 // trial is the trial that runs.
 type trial struct {
 	number int                      // of the generation on trial
 	slots  map[string]rollback.Slot // what is tried
 	from   map[string]rollback.Slot // what ran before
-	phase  string
 	judge  Trial
 	asked  time.Duration // when the state first said it
 
-	due       *failure  // why it goes back, where that could not be saved yet
+	failure   failure   // why it goes back, if it does
 	uncounted []failure // ends that could not be saved yet
 
 	failing []string // checks, before an agent that is tried was started; nil: not known
 }
 
-func (t *trial) judging() bool { return t.phase != phaseLoading && t.judge.Began > 0 }
+func (t *trial) judging() bool { return t.judge.Began > 0 }
 
 func (t *trial) ofAgent() bool { _, ok := t.slots[agentModule]; return ok }
-
-// begin is called when what is tried has taken over.
-func (t *trial) begin(now time.Duration) {
-	t.judge.Began = now
-	if t.phase == phaseLoading {
-		t.phase = phaseWatched
-	}
-}
 
 // names says what is tried, for people: "agent 1.3.0, scan 2.0.0".
 func (t *trial) names() string { return namesOf(t.slots) }
@@ -66,6 +134,20 @@ func triedIn(v view) (slots, from map[string]rollback.Slot) {
 		slots[name], from[name] = v.trial.Modules[name], v.good.Modules[name]
 	}
 	return slots, from
+}
+
+// asFound is a view as step sees it.
+func asFound(v view) happening {
+	slots, _ := triedIn(v)
+	if !v.ofModules {
+		slots = nil
+	}
+	agent, ofAgent := slots[agentModule]
+	h := happening{kind: found, standing: standingOf(v.State, v.ofModules), layer: v.Layer, ofAgent: ofAgent}
+	if v.ofModules {
+		h.tried = namesOf(slots) + " " + agent.Dir
+	}
+	return h
 }
 
 // mark lies in the runtime folder while a trial runs. A boot and an orderly
@@ -93,9 +175,9 @@ func (s *Supervisor) readMark() mark {
 	return m
 }
 
-func (s *Supervisor) writeMark() error {
+func (s *Supervisor) writeMark(phase string) error {
 	t := s.trial
-	data, err := json.Marshal(mark{Generation: t.number, Phase: t.phase, Base: t.judge.Base, Support: s.support})
+	data, err := json.Marshal(mark{Generation: t.number, Phase: phase, Base: t.judge.Base, Support: s.support})
 	if err != nil {
 		return err
 	}
@@ -107,84 +189,69 @@ func (s *Supervisor) writeMark() error {
 //
 // A disk that cannot be written to keeps nothing from running: what was to be
 // saved is, as soon as it can be.
-func (s *Supervisor) begin() {
+func (s *Supervisor) begin(handed bool) {
 	v, err := s.view()
 	if err != nil {
 		s.say("the state cannot be read; an agent puts it in order: %v", err)
 		return
 	}
+	s.read = v
 	m := s.readMark()
 	s.support = m.Support
-	if v.runs() && s.handed && m.Phase == phaseSupervisor {
-		s.startTrial(v)
-		s.trial.phase = phaseSupervisor
+	h := asFound(v)
+	h.kind, h.handed, h.marked = begun, handed, m.Generation > 0
+	if m.Phase == nameSupervisor {
+		h.mark = tried
+	}
+	s.on(h)
+	if s.trial != nil {
 		s.trial.judge.Base = m.Base
-		s.trial.judge.Times.Soak = 0
-		if err := s.writeMark(); err != nil {
-			s.say("the mark of the trial: %v", err)
-		}
-		return
+		s.saveMark()
 	}
-	if v.ofModules && v.OnTrial() {
-		died := m.Generation > 0 && v.runs()
-		s.soaked = died && m.Phase == phaseSupervisor
-		s.left = &leftTrial{died: died}
-		s.endLeft()
-		return
-	}
-	s.settle(v)
 }
 
 // settle is what a supervisor does once the good generation is current.
-func (s *Supervisor) settle(v view) {
+func (s *Supervisor) settle() {
 	os.Remove(s.markPath())
-	s.settleSettings(v)
+	s.settleSettings(s.read)
 	if err := s.registerPackage(); err != nil {
 		s.say("%v", err) // the next start tries again
 	}
 }
 
-// leftTrial is a trial that a supervisor before this one left, and whose end could
-// not be saved yet: until then the good generation runs, whatever the disk says.
-type leftTrial struct {
-	died bool // its mark stood: that counts as a bad end
-}
-
-// endLeft ends the trial that was left, as soon as the disk lets it.
+// endLeft ends the trial that a supervisor before this one left, as soon as the
+// disk lets it: until then the good generation runs, whatever the disk says.
 func (s *Supervisor) endLeft() {
-	if s.left == nil {
-		return
-	}
 	v, err := s.viewOf(s.store().Load())
+	h := happening{kind: leftEnded, standing: standingOf(v.State, v.ofModules)}
 	if err == nil && v.ofModules && v.OnTrial() {
-		err = s.endBroken(v, s.left.died)
+		h.standing, h.tooOften, err = s.endBroken(v, s.at.phase == died)
 	}
 	if err != nil {
-		s.sayDue("ending the trial that was left", err)
+		s.sayUnsaved("ending the trial that was left", err)
 		return
 	}
-	s.left = nil
-	s.settle(v)
+	s.read = v
+	s.on(h)
 }
 
 // endBroken goes back to the good generation from a trial that a supervisor
 // before this one left.
-func (s *Supervisor) endBroken(v view, died bool) error {
+func (s *Supervisor) endBroken(v view, died bool) (_ standing, tooOften bool, err error) {
 	slots, from := triedIn(v)
 	check, text := "supervisor", fmt.Sprintf("the supervisor ended %d times while it was on trial", v.BadEnds+1)
 	failed := blamed(slots, agentModule)
-	tooOften := false
 	var rest rollback.Generation
-	_, err := s.change(func(st rollback.State) (rollback.State, error) {
+	st, err := s.change(func(st rollback.State) (rollback.State, error) {
 		if st, tooOften = Broken(st, died); tooOften {
 			st, rest = s.store().Fail(st, failed, s.withdrawn(slots, failed, check, text)...)
 		}
 		return st, nil
 	})
 	if err == nil && tooOften {
-		s.tellBack(slots, from, rest, failed, check, text, "")
+		s.tellBack(slots, from, rest, failed, failure{check: check, text: text})
 	}
-	return err
+	return standingOf(st, st.Trial != 0), tooOften, err
 }
 
 // blamed names the modules of a trial that a failure is put down to: the one
@@ -216,23 +283,46 @@ func (s *Supervisor) withdrawn(slots map[string]rollback.Slot, failed []string, 
 // startTrial begins to watch the trial of a view.
 func (s *Supervisor) startTrial(v view) {
 	slots, from := triedIn(v)
-	s.trial = &trial{number: v.Trial, slots: slots, from: from, phase: phaseLoading, judge: Trial{Times: s.Times}, asked: s.now()}
-	s.resume, s.soon = 0, false
-	if s.soaked {
+	s.trial = &trial{number: v.Trial, slots: slots, from: from, judge: Trial{Times: s.Times}, asked: s.now()}
+	switch {
+	case s.at.process == tried:
+		s.trial.judge.Times.Soak = 0 // that is over
+	case s.at.haste == soaked:
 		s.trial.judge.Times.Gate, s.trial.judge.Times.Soak = 0, 0
 	}
 	s.say("on trial: %s", s.trial.names())
 	if err := s.keepSettings(s.trial); err != nil {
 		s.say("the settings file is not kept over the trial: %v", err)
 	}
-	if err := s.writeMark(); err != nil {
-		s.say("the mark of the trial: %v", err)
-	}
+	s.saveMark()
 	if slot, ok := slots[agentModule]; ok && s.belowPackage(slot) {
 		s.back(agentModule, "version", s.belowText(slot), "")
 		return
 	}
 	s.look(s.now())
+}
+
+// saveMark writes the mark of the trial as it is.
+func (s *Supervisor) saveMark() {
+	if err := s.writeMark(s.at.phaseName()); err != nil {
+		s.say("the mark of the trial: %v", err)
+	}
+}
+
+// beginGate is called when what is tried has taken over. What was observed until
+// then is how things stood before; its own supervisor is told that by the mark.
+func (s *Supervisor) beginGate() {
+	t := s.trial
+	if t.judging() {
+		return
+	}
+	if s.at.process != tried {
+		t.judge.Base = BaselineOf(s.seen)
+		if t.failing != nil {
+			t.judge.Base.Failing = t.failing
+		}
+	}
+	t.judge.Began = s.now()
 }
 
 // dropTrial forgets a trial that the state does not know any more: a person, or
@@ -242,30 +332,8 @@ func (s *Supervisor) dropTrial() {
 	os.Remove(s.markPath())
 }
 
-// resumeTrial takes a broken trial up again, once the good one has been well
-// for a while.
-func (s *Supervisor) resumeTrial(now time.Duration) {
-	if s.trial != nil || s.left != nil || s.agent == nil || !s.agent.serving {
-		s.resume = 0
-		return
-	}
-	if s.resume == 0 {
-		v, err := s.view()
-		if err != nil || !v.ofModules || v.runs() || v.Layer != 0 {
-			return
-		}
-		s.resume = now + s.Times.Resume
-		tried, _ := triedIn(v)
-		if _, ofAgent := tried[agentModule]; s.soaked || s.soon && !ofAgent {
-			s.resume = now
-		} else if s.soon {
-			s.resume = now + 2*s.Times.Look // for a baseline
-		}
-	}
-	if now < s.resume {
-		return
-	}
-	s.resume = 0
+// takeUp begins a trial that waits.
+func (s *Supervisor) takeUp() {
 	_, err := s.change(func(st rollback.State) (rollback.State, error) {
 		if st.Layer != 0 {
 			return st, nil // bases are on trial beside it: after them
@@ -281,22 +349,19 @@ func (s *Supervisor) resumeTrial(now time.Duration) {
 
 // passed is called when what is tried passed gate and soak.
 func (s *Supervisor) passed() {
-	t := s.trial
-	slot, ofAgent := t.slots[agentModule]
-	if program := s.programOf(agentModule, slot); ofAgent && t.phase != phaseSupervisor && program != s.Program {
-		// It is watched by the good one's supervisor until here. Now its own
-		// shows that it can.
-		was := t.phase
-		t.phase = phaseSupervisor
-		if err := s.writeMark(); err != nil {
-			s.say("the mark of the trial: %v", err)
-			t.phase = was // it is not confirmed before its own supervisor was seen
-			return
-		}
-		s.goOnWith(program)
+	program := s.programOf(agentModule, s.trial.slots[agentModule])
+	s.on(happening{kind: passed, other: program != s.Program})
+}
+
+// markTried leaves word that the trial's own supervisor is next. It is not
+// confirmed before that was seen.
+func (s *Supervisor) markTried() {
+	if err := s.writeMark(nameSupervisor); err != nil {
+		s.say("the mark of the trial: %v", err)
 		return
 	}
-	s.confirm()
+	s.become = s.programOf(agentModule, s.trial.slots[agentModule])
+	s.on(happening{kind: markWritten})
 }
 
 // confirm makes what is tried good.
@@ -315,12 +380,13 @@ func (s *Supervisor) confirm() {
 	})
 	if err != nil || waits {
 		if err != nil {
-			s.sayDue("confirming", err)
+			s.sayUnsaved("confirming", err)
 		}
 		return
 	}
 	t := s.trial
-	s.trial, s.soaked = nil, false
+	s.trial = nil
+	s.on(happening{kind: confirmed})
 	os.Remove(s.markPath())
 	s.forgetSettings()
 	s.say("confirmed: %s", t.names())
@@ -337,15 +403,12 @@ func (s *Supervisor) badEnd(module, how, lines string) {
 		t.judge.Began = s.now() // what ends is not observed: gate and soak begin anew
 	}
 	t.uncounted = append(t.uncounted, failure{module: module, text: how, lines: lines})
-	s.countEnds()
+	s.on(happening{kind: ended})
 }
 
 // countEnds saves the ends that are not counted yet.
 func (s *Supervisor) countEnds() {
 	t := s.trial
-	if t == nil || len(t.uncounted) == 0 {
-		return
-	}
 	var last failure // of the module that ended too often
 	st, err := s.change(func(st rollback.State) (rollback.State, error) {
 		last = failure{}
@@ -358,13 +421,14 @@ func (s *Supervisor) countEnds() {
 		return st, nil
 	})
 	if err != nil {
-		s.sayDue("counting a bad end", err)
+		s.sayUnsaved("counting a bad end", err)
 		return
 	}
 	t.uncounted = nil
 	if last.module != "" {
-		s.back(last.module, "stable", fmt.Sprintf("it ended %d times: %s", st.Ends[last.module], last.text), last.lines)
+		t.failure = failure{last.module, "stable", fmt.Sprintf("it ended %d times: %s", st.Ends[last.module], last.text), last.lines}
 	}
+	s.on(happening{kind: counted, tooOften: last.module != ""})
 }
 
 // failure is why a trial goes back, or one of its ends.
@@ -376,56 +440,69 @@ type failure struct {
 // back returns everything to the good generation, and holds back what failed by
 // a check of module's. What else was tried waits to be tried again.
 func (s *Supervisor) back(module, check, text, lines string) {
+	if s.at.phase != failed {
+		s.trial.failure = failure{module, check, text, lines}
+	}
+	s.on(happening{kind: bad})
+}
+
+// verdict is on a trial that was rolled back.
+type verdict struct {
+	trial  *trial
+	failed []string            // the modules whose fault it was
+	rest   rollback.Generation // what is tried instead, or the good generation
+}
+
+// saveBack saves that a trial failed.
+func (s *Supervisor) saveBack() {
 	t := s.trial
-	failed := blamed(t.slots, module)
-	var rest rollback.Generation
+	f := t.failure
+	v := verdict{trial: t, failed: blamed(t.slots, f.module)}
 	late := false
-	_, err := s.change(func(st rollback.State) (rollback.State, error) {
+	st, err := s.change(func(st rollback.State) (rollback.State, error) {
 		if late = st.Below() == st.Good; late {
 			return st, nil // a person was first
 		}
-		st, rest = s.store().Fail(st, failed, s.withdrawn(t.slots, failed, check, text)...)
+		st, v.rest = s.store().Fail(st, v.failed, s.withdrawn(t.slots, v.failed, f.check, f.text)...)
 		return st, nil
 	})
 	if err != nil {
-		s.sayDue("going back", err)
-		t.due = &failure{module, check, text, lines} // the next tick tries again
+		s.sayUnsaved("going back", err) // the next tick tries again
 		return
 	}
 	if late {
-		s.reconcile()
+		s.on(happening{kind: overtaken})
 		return
 	}
-	s.trial, s.soaked, s.crashes = nil, false, backoff{}
-	now := s.now()
+	s.trial, s.verdict, s.crashes = nil, v, backoff{}
 	os.Remove(s.markPath())
-	slot, ofAgent := t.slots[agentModule]
-	if ofAgent {
-		s.reverted = now
-		for _, c := range []*child{s.agent, s.next} {
-			if c != nil && c.slot.Dir == slot.Dir {
-				c.end() // the good one need not wait for what is bad
-				c.beat = now - s.Times.Stop + min(s.Times.Stop, 3*time.Second)
-			}
+	s.become = s.programOf(agentModule, t.from[agentModule])
+	s.on(happening{kind: rolledBack, standing: standingOf(st, st.Trial != 0), other: s.become != s.Program})
+	s.rest() // what is left does not wait for the next tick
+}
+
+// endTried ends the agents that failed: the good one need not wait for them.
+func (s *Supervisor) endTried() {
+	s.decided = s.now()
+	for _, c := range []*child{s.agent, s.next} {
+		if c != nil && c.slot.Dir == s.verdict.trial.slots[agentModule].Dir {
+			c.end()
+			c.beat = s.decided - s.Times.Stop + min(s.Times.Stop, 3*time.Second)
 		}
 	}
-	// Not to what is bad: it would swallow what is said of it.
-	s.soon = true // what is left was well until now
-	s.tellBack(t.slots, t.from, rest, failed, check, text, lines)
-	if ofAgent {
-		if good := s.programOf(agentModule, t.from[agentModule]); t.phase == phaseSupervisor && good != s.Program {
-			s.goOnWith(good)
-			return
-		}
-	}
-	s.reconcile()
-	s.resumeTrial(s.now()) // what is left does not wait for the next tick
+}
+
+// report tells of a trial that was rolled back; not to what failed, which would
+// swallow what is said of it.
+func (s *Supervisor) report() {
+	v := s.verdict
+	s.tellBack(v.trial.slots, v.trial.from, v.rest, v.failed, v.trial.failure)
 }
 
 // tellBack says what was taken back and why, to the operator: in the log of
 // events, in the status and in the journal.
 // rest is what is tried instead, or the good generation.
-func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollback.Generation, failed []string, check, text, lines string) {
+func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollback.Generation, failed []string, f failure) {
 	s.handSettings(namesOf(slots))
 	ask := s.support
 	if ask == "" {
@@ -438,7 +515,7 @@ func (s *Supervisor) tellBack(slots, from map[string]rollback.Slot, rest rollbac
 		}
 		e := event.New(s.Clock.Now(), event.ModuleRolledBack, map[string]string{
 			"module": name, "from": orNone(slots[name].Version), "to": orNone(to.Version),
-			"check": check, "error": check + ": " + text, "lines": lines, "settings": "the operator's edits stay", "support": ask,
+			"check": f.check, "error": f.check + ": " + f.text, "lines": f.lines, "settings": "the operator's edits stay", "support": ask,
 		})
 		e.Hint = fmt.Sprintf("nothing needs to be done now: %s %s, and %s is not installed again by itself. Tell %s what stands here; freshet modules unhold %s allows it again",
 			orNone(to.Version), then, orNone(slots[name].Version), ask, name)
