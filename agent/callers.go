@@ -42,6 +42,7 @@ type callers struct {
 	turn  sync.Mutex    // held while an answer of its own is made
 
 	made atomic.Int64 // rises when answers made before are not true any more
+	came atomic.Int64 // since others was called last
 
 	mu      sync.Mutex // guards what follows
 	answers map[string]*sharedAnswer
@@ -117,8 +118,11 @@ var errCrowded = &api.Error{Code: api.TooManyCallers, Text: "too many users ask 
 // it asks for.
 func (c *callers) admitted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if !privileged(api.CallerOf(req.Context())) && c.light.Wait(req.Context()) != nil {
-			return // they are gone
+		if !privileged(api.CallerOf(req.Context())) {
+			c.came.Add(1)
+			if c.light.Wait(req.Context()) != nil {
+				return // they are gone
+			}
 		}
 		h.ServeHTTP(w, req)
 	})
@@ -168,6 +172,14 @@ func (c *callers) giveStream() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streams--
+}
+
+// others is how many requests came since it was called last, and how many streams
+// are held: what the agent uses at that time is not its own doing alone.
+func (c *callers) others() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(c.came.Swap(0)) + c.streams
 }
 
 // forget has the next answers be made anew: something has changed.

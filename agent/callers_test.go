@@ -150,7 +150,8 @@ func cpuTime(t *testing.T) time.Duration {
 func TestOtherUsersTogetherNeitherFillTheAgentNorShutRootOut(t *testing.T) {
 	w := newWorld(t)
 	w.publish("a.example")
-	s := w.start().settled()
+	a := w.core()
+	s := w.startOf(a).settled()
 	w.reachable()
 	for i := range 60 { // a log worth following from its beginning
 		s.change(http.MethodPost, "/v1/tasks", map[string]any{"name": fmt.Sprint("task ", i), "type": "verify"})
@@ -168,6 +169,9 @@ func TestOtherUsersTogetherNeitherFillTheAgentNorShutRootOut(t *testing.T) {
 		if st := s.status(); len(st.Bases) != 1 {
 			t.Fatalf("root gets %+v", st)
 		}
+	}
+	if n := a.Others(); n < all {
+		t.Errorf("the supervisor is told of %d callers who are not root, of %d", n, all)
 	}
 	grown := resident(t) - before
 	t.Logf("%d were let in; %d MB more memory; %s of CPU in %s", all, grown>>20, (cpuTime(t) - cpu).Round(time.Millisecond), time.Since(began).Round(time.Millisecond))

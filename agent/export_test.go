@@ -11,3 +11,6 @@ var JudgeWall = judgeWall
 
 // TimeOfTLS is what the first source's certificates are held against.
 func (a *Agent) TimeOfTLS() time.Time { return a.force.sources[0].(*source.HTTP).Time() }
+
+// Others is what the supervisor is told of callers who are not root.
+func (a *Agent) Others() int { return a.callers.others() }

@@ -21,7 +21,7 @@ import (
 func (a *Agent) RunUnder(ctx context.Context, p *supervisor.Place) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	p.Health, p.Tell = a.health, a.keepEvent
+	p.Health, p.Others, p.Tell = a.health, a.callers.others, a.keepEvent
 	a.place = p
 	go p.Serve() // ends with the supervisor or with this process
 	go func() {

@@ -138,6 +138,40 @@ func TestABaseUpdateBesideATrialIsConfirmedAndTheTrialGoesOn(t *testing.T) {
 	}
 }
 
+// Bases that their agent put on trial and forgot keep neither a trial that runs
+// from being confirmed nor one that waits from being taken up.
+func TestATrialOfBasesThatNobodyWatchesIsBrokenOff(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		t.Run(fmt.Sprintf("beside a trial that waits %v", waits), func(t *testing.T) {
+			t.Parallel()
+			times := quick
+			times.Resume, times.Soak = 2*time.Second, waitFor/10
+			w := newWorld(t, times)
+			w.install()
+			w.change(w.slot("2.0.0", ""), false)
+			w.until("it is on trial", func() bool { p, err := w.ask(); return err == nil && p == w.store.Dir+"/modules/agent/2.0.0/freshet" })
+			if waits {
+				w.cut()
+			}
+			w.write(w.dir+"/forget-bases", "")
+			if waits {
+				w.start()
+			}
+			w.until("bases are on trial", func() bool { st, err := w.store.Load(); return err == nil && st.Layer != 0 })
+			w.until("they are broken off", func() bool { return strings.Contains(w.output(), "that is broken off") })
+			w.until("the trial is confirmed", func() bool { return w.runs("2.0.0") })
+			st, err := w.store.Load()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g, err := w.store.Generation(st.Good); err != nil || len(g.Bases) > 0 || len(st.Quarantine) > 0 {
+				t.Errorf("%+v, %+v, %v", st, g, err)
+			}
+			w.check()
+		})
+	}
+}
+
 // A check that began to fail after the last look, when nothing was on trial and
 // looks are rare, failed before the switch all the same.
 func TestWhatFailedShortlyBeforeTheTrialIsNoRegression(t *testing.T) {

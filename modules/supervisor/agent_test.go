@@ -278,7 +278,10 @@ func live(ctx context.Context, p *supervisor.Place, bad string) {
 		}
 		p.Beat()
 		if os.Remove(os.Getenv("TEST_DIR")+"/update-bases") == nil {
-			note("bases", fmt.Sprintln(updateBases(p)))
+			note("bases", fmt.Sprintln(updateBases(p, true)))
+		}
+		if os.Remove(os.Getenv("TEST_DIR")+"/forget-bases") == nil {
+			note("bases", fmt.Sprintln(updateBases(p, false)))
 		}
 		select {
 		case <-ctx.Done():
@@ -290,9 +293,9 @@ func live(ctx context.Context, p *supervisor.Place, bad string) {
 	}
 }
 
-// updateBases tries and confirms a base beside the trial that there is, as the
-// updater does.
-func updateBases(p *supervisor.Place) error {
+// updateBases tries a base beside the trial that there is and confirms it, as the
+// updater does, or forgets it.
+func updateBases(p *supervisor.Place, confirm bool) error {
 	store := rollback.Store{Dir: os.Getenv("TEST_DIR") + "/state"}
 	var failed error
 	make := func(st rollback.State, from int) (rollback.State, int) {
@@ -312,7 +315,7 @@ func updateBases(p *supervisor.Place) error {
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
-	if err := p.Switch(was, is); err != nil {
+	if err := p.Switch(was, is); err != nil || !confirm {
 		return err
 	}
 	next := is

@@ -77,6 +77,7 @@ type child struct {
 	began  time.Duration
 
 	stage  stage         // of a module's program: serves, or ends
+	heard  bool          // a module listened at its endpoint
 	served time.Duration // when it began to serve; 0: it did not
 	beat   time.Duration // the last sign of its main loop
 	report Report
@@ -356,8 +357,12 @@ func (s *Supervisor) observe(c *child, limit time.Duration) Observation {
 	o.Checks = append(o.Checks, m.Checks[:min(len(m.Checks), 64)]...)
 	o.Checks = append(o.Checks, s.moduleChecks(ctx)...)
 	o.Memory, o.CPU = used(c.cmd.Process.Pid)
+	o.Others = m.Others
 	return o
 }
+
+// endpointCheck begins the name of the check of a module's endpoint.
+const endpointCheck = "endpoint of "
 
 // moduleChecks runs the health commands of the other modules.
 func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
@@ -378,9 +383,9 @@ func (s *Supervisor) moduleChecks(ctx context.Context) []Check {
 func (s *Supervisor) checksOf(ctx context.Context, name string, slot rollback.Slot) []Check {
 	var all []Check
 	if slot.Endpoint != "" {
-		c := Check{Name: "endpoint of " + name, OK: true, Module: name}
+		c := Check{Name: endpointCheck + name, OK: true, Module: name}
 		if err := endpointAnswers(ctx, slot.Endpoint); err != nil {
-			c.OK, c.Text = false, err.Error()
+			c.OK, c.Text, c.Loading = false, err.Error(), errors.Is(err, unix.ECONNREFUSED)
 		}
 		all = append(all, c)
 	}

@@ -70,6 +70,33 @@ func TestTheJudge(t *testing.T) {
 		{"a whole processor for a short time is borne", func(i int) supervisor.Observation {
 			return seen(start+time.Duration(i)*5*time.Second, 40<<20, min(time.Duration(i)*5*time.Second, time.Minute))
 		}, supervisor.Confirm, "", 11 * time.Minute},
+		{"what callers caused for eight minutes is not held against it", func(i int) supervisor.Observation {
+			o := seen(start+time.Duration(i)*5*time.Second, 40<<20, time.Duration(i)*5*time.Second)
+			if o.Memory, o.Others = 400<<20, 7; i > 96 {
+				o.Memory, o.CPU, o.Others = 40<<20, 96*5*time.Second, 0
+			}
+			return o
+		}, supervisor.Confirm, "", 11 * time.Minute},
+		{"callers who never stop hide no memory for ever", func(i int) supervisor.Observation {
+			o := seen(start+time.Duration(i)*5*time.Second, 400<<20, 0)
+			o.Others = 7
+			return o
+		}, supervisor.Back, "memory", 8*time.Minute + 30*time.Second},
+		{"nor a processor", func(i int) supervisor.Observation {
+			o := seen(start+time.Duration(i)*5*time.Second, 40<<20, time.Duration(i)*5*time.Second)
+			o.Others = 7
+			return o
+		}, supervisor.Back, "cpu", 10*time.Minute + 15*time.Second},
+		{"what fails beside callers leads back all the same", func(i int) supervisor.Observation {
+			o := always("settings")(i)
+			o.Others = 7
+			return o
+		}, supervisor.Back, "settings", 10 * time.Second},
+		{"an endpoint that does not listen yet is no failure, and confirms nothing", func(i int) supervisor.Observation {
+			o := always()(i)
+			o.Checks = append(o.Checks, supervisor.Check{Name: "endpoint of scan", Loading: i < 200, OK: i >= 200})
+			return o
+		}, supervisor.Confirm, "", 200 * 5 * time.Second},
 		{"a whole processor for longer leads back", func(i int) supervisor.Observation {
 			return seen(start+time.Duration(i)*5*time.Second, 40<<20, time.Duration(i)*5*time.Second)
 		}, supervisor.Back, "cpu", 2 * time.Minute},

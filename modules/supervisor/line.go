@@ -35,6 +35,7 @@ type Message struct {
 	Is     *rollback.State `json:"is,omitempty"`
 	Event  *event.Event    `json:"event,omitempty"`
 	Checks []Check         `json:"checks,omitempty"`
+	Others int             `json:"others,omitempty"` // of the answer to health: callers who are not root, since the one before
 
 	Generation int  `json:"generation,omitempty"` // of go-back
 	From       int  `json:"from,omitempty"`       // of its answer
@@ -69,6 +70,8 @@ type Check struct {
 	Text string `json:"text,omitempty"` // what is wrong
 
 	Module string `json:"module,omitempty"` // whose health it is; "": the agent's, or that of all together
+
+	Loading bool `json:"-"` // it is not OK because the module does not listen yet: that is no failure, nor health
 }
 
 // line is one end of the connection.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/freshet/freshet/rollback"
@@ -80,6 +81,7 @@ func (s *Supervisor) observed(c *child, o Observation) {
 	if c != s.agent || c.stage == ends {
 		return
 	}
+	s.endpoints(o.Checks)
 	s.seen = append(s.seen, o)
 	s.seen = s.seen[max(0, len(s.seen)-8):]
 	t := s.trial
@@ -99,6 +101,23 @@ func (s *Supervisor) observed(c *child, o Observation) {
 		s.passed()
 	}
 	s.writeStatus()
+}
+
+// endpoints sorts out who does not listen yet: a module has as long to load as an
+// agent, and when it has listened once that is over.
+func (s *Supervisor) endpoints(checks []Check) {
+	for i := range checks {
+		c := &checks[i]
+		m := s.others[c.Module]
+		switch {
+		case m == nil:
+			c.Loading = false
+		case c.Loading:
+			c.Loading = !m.heard && s.now()-m.began < s.Times.Ready
+		case strings.HasPrefix(c.Name, endpointCheck):
+			m.heard = true
+		}
+	}
 }
 
 // based goes on with a trial once it is known how things stand.

@@ -30,6 +30,10 @@ func moduleMain(address string) {
 		os.Exit(7)
 	case "dies later":
 		time.AfterFunc(100*time.Millisecond, func() { os.Exit(9) })
+	case "loads for long":
+		awaitLooks(6)
+	case "never listens":
+		select {}
 	}
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
@@ -118,6 +122,8 @@ func TestAModuleThatServesAtAFixedAddress(t *testing.T) {
 		{"the old one does not end when it is told to, and is killed", true, "does not end", "", ""},
 		{"an endpoint that answers 503 takes it back", true, "", "is not well", "endpoint of scan"},
 		{"an endpoint that does not answer takes it back", true, "", "does not answer", "endpoint of scan"},
+		{"an endpoint that loads for longer than three observations is confirmed", true, "", "loads for long", ""},
+		{"an endpoint that never listens takes it back", true, "", "never listens", "endpoint of scan"},
 		{"nobody asks where no endpoint is named", false, "", "is not well", ""},
 		{"one that cannot have its port ends, and is taken back", true, "", "has another's port", "stable"},
 	} {
@@ -125,6 +131,9 @@ func TestAModuleThatServesAtAFixedAddress(t *testing.T) {
 			t.Parallel()
 			times := quick
 			times.Stop, times.Look = time.Second, 300*time.Millisecond // three of them let a program start on a busy machine
+			if row.how == "never listens" {
+				times.Ready = 3 * time.Second
+			}
 			w := newWorld(t, times)
 			w.install()
 			address := freeAddress(t)

@@ -35,6 +35,7 @@ const (
 type Place struct {
 	Listener net.Listener // of the local API; it is served once Taken has returned
 	Health   func() []Check
+	Others   func() int        // callers who are not root, held now or served since it was called last; nil: it is not known
 	Tell     func(event.Event) // logs an event of the supervisor's
 
 	line  *line
@@ -111,11 +112,19 @@ func (p *Place) Serve() {
 			}
 			p.line.answer(m, Message{}, nil)
 		case doHealth:
-			go func() { p.line.answer(m, Message{Checks: p.Health()}, nil) }()
+			go func() { p.line.answer(m, p.health(), nil) }()
 		default:
 			p.line.answer(m, Message{}, fmt.Errorf("%q is not understood", m.Do))
 		}
 	})
+}
+
+func (p *Place) health() Message {
+	m := Message{Checks: p.Health()}
+	if p.Others != nil {
+		m.Others = p.Others()
+	}
+	return m
 }
 
 // Ready says that all is loaded, and waits until this agent takes over.
