@@ -30,7 +30,6 @@ type model struct {
 	pause   bool   // after a crash
 	agent   seat
 	next    seat
-	based   int // base updates that were confirmed, 1 at most
 }
 
 // chance is what the world makes of one event.
@@ -46,6 +45,8 @@ type walker struct {
 	chance
 	now  time.Duration
 	path func() string
+
+	failed string // what was tried, when it was rolled back
 }
 
 func (w *walker) disk() rollback.State {
@@ -129,7 +130,7 @@ func (w *walker) do(a action) {
 	case saveBack:
 		w.saveBack()
 	case endTried:
-		w.agent, w.next = endOf(w.agent, w.name), endOf(w.next, w.name)
+		w.agent, w.next = endOf(w.agent, w.failed), endOf(w.next, w.failed)
 	case markTried:
 		if !w.full {
 			w.mark = nameSupervisor
@@ -211,11 +212,10 @@ func (w *walker) saveBack() {
 		w.on(happening{kind: overtaken})
 		return
 	}
-	failed := w.name
+	w.failed = w.name
 	st := w.fail(w.disk())
 	w.save(st)
 	w.mark = ""
-	w.agent, w.next = endOf(w.agent, failed), endOf(w.next, failed) // endTried, by its name of before
 	w.on(happening{kind: rolledBack, standing: standingOf(st, st.Trial != 0), other: w.s.process == tried})
 	w.on(happening{kind: rested, want: w.want()})
 }
@@ -223,6 +223,9 @@ func (w *walker) saveBack() {
 func (w *walker) takeUp() {
 	if w.full || w.layer != 0 {
 		return
+	}
+	if w.agent != (seat{serves, "good"}) {
+		w.t.Fatalf("%s: a trial is taken up while the good version does not serve", w.path())
 	}
 	st, err := w.disk().Switch(w.trial)
 	if err != nil {
@@ -351,14 +354,12 @@ var events = []struct {
 		if w.layer == 0 {
 			return false
 		}
-		next, err := w.disk().ConfirmBases(4, 5)
-		if !w.switchBy(next, err) {
-			return false
+		good, trial := w.layer, 5 // where they were tried stays, see updater.settleBases
+		if w.over == w.trial {
+			good, trial = 4, w.layer
 		}
-		if !w.full {
-			w.based = 1
-		}
-		return true
+		next, err := w.disk().ConfirmBases(good, trial)
+		return w.switchBy(next, err)
 	}},
 	{"bases fail", func(w *walker) bool { return w.layer != 0 && w.switchBy(w.disk().EndBases(), nil) }},
 	{"a person goes back", func(w *walker) bool {
@@ -508,13 +509,14 @@ func TestFromEveryStateEachTrialEnds(t *testing.T) {
 					}
 				}
 			}
-			ended := map[string]int{}
-			for i, v := range all {
-				for _, fate := range fates {
+			for _, fate := range fates {
+				ended, most := map[model]int{}, 0
+				for i, v := range all {
 					v.model.endsBy(t, path(i), fate, ended)
+					most = max(most, ended[v.model])
 				}
+				t.Logf("%d states; where the world is %q a trial ends within %d rounds", len(all), fate.name, most)
 			}
-			t.Logf("%d states; rounds until the trial has ended, at most: %v", len(all), ended)
 		})
 	}
 }
@@ -561,10 +563,21 @@ var fates = []fate{
 	}},
 }
 
-func (m model) endsBy(t *testing.T, path func() string, f fate, most map[string]int) {
+// endsBy goes on by a fate until the trial has ended; ended has, by model, in how
+// many rounds that was so before.
+func (m model) endsBy(t *testing.T, path func() string, f fate, ended map[model]int) {
 	t.Helper()
 	const bound = 24
-	for round := range bound {
+	var rounds []model
+	for len(rounds) < bound {
+		more, known := ended[m]
+		if w := (&walker{model: m}); known || w.settled() {
+			for i, m := range rounds {
+				ended[m] = more + len(rounds) - i
+			}
+			return
+		}
+		rounds = append(rounds, m)
 		for _, name := range f.events {
 			if name == "gone" { // what was told to end does
 				if m.agent.stage == ends {
@@ -578,10 +591,6 @@ func (m model) endsBy(t *testing.T, path func() string, f fate, most map[string]
 			if next, ok := m.after(t, path, eventNamed(name), chance{}); ok {
 				m = next
 			}
-		}
-		if w := (&walker{model: m}); w.settled() {
-			most[f.name] = max(most[f.name], round+1)
-			return
 		}
 	}
 	t.Fatalf("%s: where the world is %q the trial never ends: %+v", path(), f.name, m)
