@@ -11,14 +11,13 @@ import (
 // disk, no clock and no process. The shell ([Supervisor.on]) does what it says,
 // and reports what came of that as what happened next.
 //
-//	          found: it waits            its pause is over, no layer: takeUp
-//	  none ──────────────────────► waits ──────────────────────────────┐
-//	   ▲ ▲                          ▲  ▲                               │ found: it runs
-//	   │ └────────── found: another │  │ rolledBack, a rest is left    ▼
-//	   │                            │  └────────────── failed ◄───── loading
-//	   │ confirmed                  │                     ▲   bad       │ tookOver
-//	   │                            │ leftEnded           │             ▼
-//	   └──────────────────────── left, died               └───────── watched
+//	left, died ──► waits             what one before this one left
+//	                 │ ▲
+//	      its pause  │ └─────── failed     rolledBack: a rest of it is left, else none
+//	       is over   ▼           ▲   ▲     bad, or ended too often
+//	none ─────────► loading ─────┘   │
+//	      found      └──► watched ───┘
+//	             tookOver    └────► none   confirmed
 //
 //	happened     in phase          next                  what is done
 //	-----------  ----------------  --------------------  ---------------------------------------
