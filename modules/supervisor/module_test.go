@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -240,6 +241,12 @@ func TestAHealthCommandsChildThatHoldsItsOutputIsEnded(t *testing.T) {
 	w.changeModule("scan", slot, false)
 	w.until("it is confirmed", func() bool { return w.isGood("scan", "1.0.0") })
 	w.leftNothing()
+	w.stop()
+	if data, err := os.ReadFile(left); err == nil { // of an observation that the stop cut short
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // A module that ends by itself is started again: at once where it worked until
