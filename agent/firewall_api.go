@@ -41,7 +41,7 @@ func showFirewall(out *api.Firewall, s firewall.Shown) {
 		out.InForce = string(s.Set.Mechanism)
 		out.In, out.Out = string(s.Set.Policy.In), string(s.Set.Policy.Out)
 		for _, l := range s.Set.Lists {
-			out.Lists = append(out.Lists, api.FirewallList{Base: l.Base, Version: l.Version, Addresses: l.Count, Left: l.Left})
+			out.Lists = append(out.Lists, api.FirewallList{Base: l.Base, Version: l.Version, Addresses: l.Count, Left: l.Left, Bad: l.Bad, BadLines: l.BadLines})
 		}
 	}
 	for _, c := range s.Counters {

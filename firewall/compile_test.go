@@ -75,7 +75,7 @@ func material(t *testing.T, sets bool) firewall.Material {
 		"attackers": "198.51.100.0/24\n203.0.113.9\n2001:db8:bad::/48\n",
 		"loud":      strings.Join(many(70), "\n"),
 	} {
-		a, err := firewall.ParseAddresses(strings.NewReader(text))
+		a, err := firewall.ReadAddresses(text)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func TestASetOfNFTIsReadInWhateverPartsItIsPrinted(t *testing.T) {
 		{"with more than an address", "192.0.2.1\n", "192.0.2.1 timeout 1h", "no address"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			list, err := firewall.ParseAddresses(strings.NewReader(row.list))
+			list, err := firewall.ReadAddresses(row.list)
 			if err != nil {
 				t.Fatal(err)
 			}

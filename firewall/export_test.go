@@ -1,6 +1,27 @@
 package firewall
 
-import "github.com/freshet/freshet/internal/event"
+import (
+	"errors"
+	"strings"
+
+	"github.com/freshet/freshet/firewall/iplist"
+	"github.com/freshet/freshet/internal/event"
+)
+
+// ReadAddresses reads a list of which no line is bad.
+func ReadAddresses(text string) (Addresses, error) {
+	l, err := iplist.Read(strings.NewReader(text))
+	if err == nil && l.Left > 0 {
+		err = errors.New(l.Words())
+	}
+	return addressesOf(l), err
+}
+
+// AddressesOf are those of a list that was read.
+var AddressesOf = addressesOf
+
+// ReadKept reads what a set keeps.
+var ReadKept = readKept
 
 // MaterialOf is the material of lists, with sets of the kernel or without.
 func MaterialOf(lists map[string]Addresses, sets bool) Material {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/freshet/freshet/firewall"
+	"github.com/freshet/freshet/firewall/iplist"
 )
 
 // What may stand in a rule file of Freshet's, and nothing else. This is written
@@ -176,10 +177,11 @@ func FuzzAddresses(f *testing.F) {
 	f.Add("add FRESHET x\n")
 	f.Add("1.2.3.4\r\n::ffff:1.2.3.4\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		a, err := firewall.ParseAddresses(strings.NewReader(text))
+		list, err := iplist.Read(strings.NewReader(text))
 		if err != nil {
 			return
 		}
+		a := firewall.AddressesOf(list)
 		for i, p := range a {
 			if i > 0 && (a[i-1].Contains(p.Addr()) || !a[i-1].Addr().Less(p.Addr())) {
 				t.Fatalf("%s follows %s", p, a[i-1])
@@ -188,7 +190,7 @@ func FuzzAddresses(f *testing.F) {
 				t.Fatalf("%s is not found", p)
 			}
 		}
-		again, err := firewall.ParseAddresses(strings.NewReader(string(a.Text())))
+		again, err := firewall.ReadKept(a.Text())
 		if err != nil || len(again) != len(a) {
 			t.Fatalf("read back: %d of %d, %v", len(again), len(a), err)
 		}

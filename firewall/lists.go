@@ -1,83 +1,41 @@
 package firewall
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/freshet/freshet/firewall/iplist"
 )
 
-// Bounds of a block list.
-const (
-	maxListBytes   = 64 << 20
-	MaxListEntries = 2 << 20
-	maxChained     = 65536 // where the kernel has no sets
-	widest4        = 8     // the widest network that a list may block
-	widest6        = 16
-)
+// maxChained is how many addresses lists may have where the kernel has no sets.
+const maxChained = 65536
 
 // Addresses is the content of a list: networks in their order, none within
 // another.
 type Addresses []netip.Prefix
 
-// ParseAddresses reads an ip-list: an address or a network a line; empty lines,
-// and what follows # or ;, are passed over. Any other line refuses the list.
-func ParseAddresses(r io.Reader) (Addresses, error) {
+// addressesOf gives the networks of a list that was read.
+func addressesOf(l iplist.List) Addresses { return outermost(l.Networks) }
+
+// readKept reads what [Addresses.Text] wrote. It takes what any version kept, also
+// where lists of the world are read more strictly now.
+func readKept(data []byte) (Addresses, error) {
 	var all []netip.Prefix
-	in := &io.LimitedReader{R: r, N: maxListBytes + 1}
-	lines := bufio.NewScanner(in)
-	for n := 1; lines.Scan(); n++ {
-		text := lines.Bytes()
-		if i := bytes.IndexAny(text, "#;"); i >= 0 {
-			text = text[:i]
-		}
-		if text = bytes.TrimSpace(text); len(text) == 0 {
-			continue
-		}
-		p, err := entry(string(text))
+	for l := range bytes.Lines(data) {
+		p, err := member(string(bytes.TrimSuffix(l, []byte("\n"))))
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return nil, err
 		}
-		if all = append(all, p); len(all) > MaxListEntries {
-			return nil, fmt.Errorf("more than %d addresses", MaxListEntries)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
-	}
-	if in.N <= 0 {
-		return nil, fmt.Errorf("more than %d bytes", maxListBytes)
+		all = append(all, p)
 	}
 	return outermost(all), nil
-}
-
-// entry reads a line. Bits beyond a network are cut off, as others' lists have
-// them; a network so wide that it can only be a mistake is refused.
-func entry(s string) (netip.Prefix, error) {
-	var p netip.Prefix
-	var err error
-	if strings.Contains(s, "/") {
-		p, err = netip.ParsePrefix(s)
-	} else {
-		var a netip.Addr
-		if a, err = netip.ParseAddr(s); err == nil {
-			p = netip.PrefixFrom(a.WithZone(""), a.BitLen())
-		}
-	}
-	switch {
-	case err != nil || !p.IsValid() || p.Addr().Is4In6():
-		return p, fmt.Errorf("%.64q is no address and no network", s)
-	case p.Addr().Is4() && p.Bits() < widest4, !p.Addr().Is4() && p.Bits() < widest6:
-		return p, fmt.Errorf("%s is too wide for a block list", p)
-	}
-	return p.Masked(), nil
 }
 
 func order(a, b netip.Prefix) int {

@@ -115,4 +115,7 @@ type SetList struct {
 	SHA256  string   `json:"sha256"`         // of the addresses, kept at lists/SHA256
 	Count   int      `json:"count"`          // addresses and networks
 	Left    []string `json:"left,omitempty"` // left out: it would have cut a lifeline
+
+	Bad      int      `json:"bad,omitempty"`       // lines that are no address, or one that cannot be meant
+	BadLines []string `json:"bad_lines,omitempty"` // the first of them, with number and reason
 }

@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/freshet/freshet/firewall/iplist"
 	"github.com/freshet/freshet/internal/durable"
 )
 
@@ -141,14 +141,14 @@ func (f *Firewall) build(n int) (build, error) {
 func (f *Firewall) lists(s Set) (map[string]Addresses, error) {
 	lists := map[string]Addresses{}
 	for _, l := range s.Lists {
-		data, err := f.Disk.ReadFile(f.listPath(l.SHA256), maxListBytes)
+		data, err := f.Disk.ReadFile(f.listPath(l.SHA256), iplist.MaxBytes)
 		if err != nil {
 			return nil, fmt.Errorf("the block list %s: %w", l.Base, err)
 		}
 		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != l.SHA256 {
 			return nil, fmt.Errorf("the block list %s is damaged", f.listPath(l.SHA256))
 		}
-		if lists[l.Base], err = ParseAddresses(bytes.NewReader(data)); err != nil {
+		if lists[l.Base], err = readKept(data); err != nil {
 			return nil, fmt.Errorf("the block list %s: %w", l.Base, err)
 		}
 	}

@@ -159,6 +159,11 @@ func TestALockOutAndABadListChangeNothing(t *testing.T) {
 	bad = want
 	bad.Lists = map[string]firewall.ListFile{"attackers": {Version: 2, Dir: e.list("attackers", "203.0.113.0/24\n0.0.0.0/0\n").Dir}}
 	out = e.mustApply(bad)
+	if e.told(event.FirewallListRefused) != 0 || out.Addresses != 1 || len(out.Notes) != 1 || !strings.Contains(out.Notes[0].Text, "line 2: \"0.0.0.0/0\": too wide") {
+		t.Errorf("a line that blocks everything: %+v", out)
+	}
+	bad.Lists = map[string]firewall.ListFile{"attackers": {Version: 3, Dir: e.list("attackers", "0.0.0.0/0\n").Dir}}
+	out = e.mustApply(bad)
 	if e.told(event.FirewallListRefused) != 1 || out.Addresses != 1 {
 		t.Errorf("a list that blocks everything: %+v", out)
 	}

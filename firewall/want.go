@@ -11,6 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/dustin/go-humanize/english"
+
+	"github.com/freshet/freshet/firewall/iplist"
 )
 
 // Want is what settings, bases and generation ask for.
@@ -57,21 +61,24 @@ func (w Want) hash() string {
 }
 
 // open reads the list. A base is a folder with one file.
-func (l ListFile) open() (Addresses, error) {
+func (l ListFile) open() (list iplist.List, err error) {
 	entries, err := os.ReadDir(l.Dir)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !e.Type().IsRegular() })
 	if len(entries) != 1 {
-		return nil, fmt.Errorf("%d files in %s: a block list is one file", len(entries), l.Dir)
+		return list, fmt.Errorf("%d files in %s: a block list is one file", len(entries), l.Dir)
 	}
 	file, err := os.Open(filepath.Join(l.Dir, entries[0].Name()))
 	if err != nil {
-		return nil, err
+		return list, err
 	}
 	defer file.Close()
-	return ParseAddresses(file)
+	if list, err = iplist.Read(file); err != nil {
+		return list, err
+	}
+	return list, list.Refused()
 }
 
 // Note is something that an operator should know of a change.
@@ -93,11 +100,17 @@ func (f *Firewall) material(w Want, before build, protect []Lifeline) (map[strin
 		if !installed {
 			notes = append(notes, Note{Base: l.Base, Text: "it is not installed yet, and blocks nothing"})
 		} else {
-			var err error
+			list, err := file.open()
 			sl.Version = file.Version
-			if a, err = file.open(); err != nil {
+			if a = addressesOf(list); err != nil {
 				notes = append(notes, Note{Base: l.Base, Text: err.Error(), Wrong: true})
 				a = before.mat.lists[l.Base]
+			} else if list.Left > 0 {
+				sl.Bad = list.Left
+				for _, b := range list.Bad {
+					sl.BadLines = append(sl.BadLines, b.String())
+				}
+				notes = append(notes, Note{Base: l.Base, Text: fmt.Sprintf("%s of %d left out: %s", english.Plural(list.Left, "line", ""), list.Lines, list.Words())})
 			}
 		}
 		a, sl.Left = a.Without(protected(protect))

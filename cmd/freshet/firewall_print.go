@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/dustin/go-humanize/english"
 
 	"github.com/freshet/freshet/internal/api"
 )
@@ -32,9 +35,14 @@ func printFirewall(w io.Writer, f api.Firewall) {
 		fmt.Fprintln(w)
 		fmt.Fprintln(t, "BLOCK LIST\tVERSION\tADDRESSES\tLEFT OUT")
 		for _, l := range f.Lists {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", l.Base, l.Version, count(int64(l.Addresses)), oneLine(strings.Join(l.Left, ", ")))
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", l.Base, l.Version, count(int64(l.Addresses)), oneLine(leftOut(l)))
 		}
 		t.Flush()
+		for _, l := range f.Lists {
+			for _, b := range l.BadLines {
+				fmt.Fprintf(w, "%s, %s\n", l.Base, oneLine(b))
+			}
+		}
 	}
 	if len(f.Rules) > 0 {
 		fmt.Fprintln(w)
@@ -45,6 +53,15 @@ func printFirewall(w io.Writer, f api.Firewall) {
 		t.Flush()
 	}
 	printDifference(w, f.Diff)
+}
+
+// leftOut is what of a list is not blocked.
+func leftOut(l api.FirewallList) string {
+	all := slices.Clone(l.Left)
+	if l.Bad > 0 {
+		all = append(all, english.Plural(l.Bad, "bad line", ""))
+	}
+	return strings.Join(all, ", ")
 }
 
 func firewallLine(f api.Firewall) string {

@@ -47,7 +47,9 @@ type FirewallList struct {
 	Base      string   `json:"base"`
 	Version   int64    `json:"version"` // 0: not installed
 	Addresses int      `json:"addresses"`
-	Left      []string `json:"left_out,omitempty"`
+	Left      []string `json:"left_out,omitempty"`  // would cut off what must stay reachable
+	Bad       int      `json:"bad,omitempty"`       // lines that are left out, as they are no address
+	BadLines  []string `json:"bad_lines,omitempty"` // the first of them, with number and reason
 }
 
 // FirewallApply asks for the rules of the settings.

@@ -16,7 +16,7 @@ const module = "github.com/freshet/freshet/"
 // floors is the plan: a package imports only lower floors.
 var floors = map[string]int{
 	"internal/durable": 0, "internal/delta": 0, "internal/event": 0, "internal/clock": 0, "internal/launch": 0, "internal/command": 0,
-	"internal/clamd": 0, "firewall": 1, "internal/trust": 1, "internal/settings": 2, "internal/eventlog": 1,
+	"internal/clamd": 0, "firewall/iplist": 0, "firewall": 1, "internal/trust": 1, "internal/settings": 2, "internal/eventlog": 1,
 	"internal/api": 1, "internal/source": 1, "rollback": 1,
 	"bases": 2, "modules": 3, "modules/supervisor": 2,
 	"updater": 4, "publish": 5, "publish/form": 3, "publish/feed": 4,

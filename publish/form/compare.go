@@ -22,6 +22,8 @@ const (
 	Refuse Severity = "refuse" // it is not published without a reason
 )
 
+var ranks = map[Severity]int{Refuse: 0, Warn: 1, Note: 2}
+
 // Override is the reason that lets a refused finding pass, and quiets a warning.
 type Override string
 
@@ -76,8 +78,7 @@ func Compare(was *Form, is Form, limits Limits) []Finding {
 		found = append(found, amounts(*was, is, limits)...)
 	}
 	found = append(append(found, hidden(*was, is)...), compressed(is)...)
-	rank := map[Severity]int{Refuse: 0, Warn: 1, Note: 2}
-	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
+	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(ranks[a.Severity], ranks[b.Severity]) })
 	return found
 }
 
@@ -223,6 +224,30 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{"addresses", badLines},
+}
+
+// badLines says which lines of a block list firewalls leave out, and that they leave
+// out the whole of it. What was so in the version before is known.
+func badLines(was, is File, _ bool) (Severity, string) {
+	switch {
+	case is.list == nil && was.list != nil && is.Content == Text:
+		return Refuse, "was a list of addresses and is none any more"
+	case is.list == nil || is.list.Left == 0:
+		return "", ""
+	}
+	if err := is.list.Refused(); err != nil {
+		severity := Refuse
+		if was.list == nil || was.list.Refused() != nil {
+			severity = Warn
+		}
+		return severity, "is refused by the firewall of endpoints: " + err.Error()
+	}
+	severity := Note
+	if was.list != nil && is.list.Left > was.list.Left {
+		severity = Warn
+	}
+	return severity, fmt.Sprintf("has %s of %d that the firewall of endpoints leaves out: %s", english.Plural(is.list.Left, "line", ""), is.list.Lines, is.list.Words())
 }
 
 // find gives the worst of what the rule says of any file, and how many it is true of.
@@ -235,7 +260,7 @@ func (r rule) find(was, is Form) (Finding, bool) {
 		if severity == "" {
 			continue
 		}
-		if n++; f.Severity == "" || f.Severity == Warn && severity == Refuse {
+		if n++; f.Severity == "" || ranks[severity] < ranks[f.Severity] {
 			f.Severity, f.Text = severity, fmt.Sprintf("%s: %s %s", is.Name, cmp.Or(path, "the file"), says)
 		}
 	}

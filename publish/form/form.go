@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/freshet/freshet/bases"
+	"github.com/freshet/freshet/firewall/iplist"
 )
 
 // Form is the shape of one version.
@@ -36,6 +37,8 @@ type File struct {
 	Returns bool // the lines end with CR LF, or some of them do
 	Closed  bool // the last line ends with a line feed
 	last    []byte
+
+	list *iplist.List // nil: it is no list of addresses
 }
 
 // Content is what kind of content a file has.
@@ -94,7 +97,25 @@ func of(data []byte) File {
 	f.Valid = utf8.Valid(data)
 	f.Returns = bytes.Contains(data, []byte("\r\n"))
 	f.last = bytes.Clone(lastLine(data))
+	f.list = addresses(data)
 	return f
+}
+
+// addresses reads data as a block list, as the firewall of an endpoint does, if it
+// is one: that most of its first lines are addresses. nil: it is not.
+func addresses(data []byte) *iplist.List {
+	head := data[:min(len(data), sniffed)]
+	if i := bytes.LastIndexByte(head, '\n'); i >= 0 && len(head) < len(data) {
+		head = head[:i]
+	}
+	l, err := iplist.Read(bytes.NewReader(head))
+	if err != nil || l.Left*2 >= l.Lines {
+		return nil
+	}
+	if l, err = iplist.Read(bytes.NewReader(data)); err != nil {
+		return nil
+	}
+	return &l
 }
 
 // shown is the most of a line that a finding shows.

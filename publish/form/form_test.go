@@ -60,6 +60,14 @@ func treeOf(t *testing.T, version int64, files ...string) form.Form {
 
 const page = "<!DOCTYPE html>\n<html><head><title>Sorry, you have been blocked</title></head>\n<p>Please enable cookies.</p>\n</html>\n"
 
+func hosts(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "203.%d.%d.1\n", i/256, i%256)
+	}
+	return b.String()
+}
+
 func TestWhatChangedInForm(t *testing.T) {
 	list := lines(1000)
 	cut := list[:len(list)*6/10+7]
@@ -114,6 +122,16 @@ func TestWhatChangedInForm(t *testing.T) {
 		{"a tree with one of them", none, tree(t, 1, "\x1f\x8b\x08", list), form.Limits{}, "", ""},
 		{"dot files", none, treeOf(t, 1, ".env", "a\n", "sub/.cache/x", "b\n", "z.hdb", "c\n"), form.Limits{}, "dot-files:note", "b: .env and 1 more dot file, new in it"},
 		{"dot files that are known", was(treeOf(t, 1, ".env", "a\n")), treeOf(t, 2, ".env", "a\nb\n"), form.Limits{}, "", ""},
+		{"a block list with a bad line at first", none, file(t, 1, hosts(256)+"176.221.42.3254.174.140.223\n"), form.Limits{}, "addresses:note", `line 257: "176.221.42.3254.174.140.223": no address`},
+		{"a bad line that is known", was(file(t, 1, hosts(256)+"224.0.0.0/3\n")), file(t, 2, hosts(256)+"224.0.0.0/3\n"), form.Limits{}, "addresses:note", "has 1 line of 257"},
+		{"a bad line more", was(file(t, 1, hosts(256))), file(t, 2, hosts(256)+"224.0.0.0/3\n"), form.Limits{}, "addresses:warn", `line 257: "224.0.0.0/3": too wide`},
+		{"so many that it is refused", was(file(t, 1, hosts(256))), file(t, 2, hosts(256)+lines(11)), form.Limits{}, "addresses:refuse", "11 of 267 lines are bad: line 257"},
+		{"so many from the first on", none, file(t, 1, hosts(256)+lines(11)), form.Limits{}, "addresses:warn", ""},
+		{"so many that are known", was(file(t, 1, hosts(256)+lines(11))), file(t, 2, hosts(256)+lines(12)), form.Limits{}, "addresses:warn", ""},
+		{"names in place of addresses", was(file(t, 1, hosts(256))), file(t, 2, lines(256)), form.Limits{}, "addresses:refuse", "was a list of addresses"},
+		{"addresses in place of names", was(file(t, 1, lines(256))), file(t, 2, hosts(256)), form.Limits{}, "", ""},
+		{"a long block list with a bad line", was(file(t, 1, hosts(4000))), file(t, 2, hosts(4000)+"10.0.0.0/7\n"), form.Limits{}, "addresses:warn", "line 4001"},
+		{"comments alone", was(file(t, 1, "# a\n")), file(t, 2, "# b\n"), form.Limits{}, "", ""},
 		{"an old image that is lost", was(form.Form{Name: "b", Version: 1, Kind: bases.KindFile, Records: 1000, Size: int64(len(list))}), file(t, 2, lines(300)), form.Limits{}, "shrunk:refuse", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
