@@ -69,7 +69,7 @@ func (f *Firewall) undo(ctx context.Context, st State, at time.Time) (State, err
 				f.fail(err)
 				return st, err
 			}
-			st.Drift.Told, st.Drift.Since = "", time.Time{}
+			st.Drift.end()
 			f.emit(event.FirewallRepaired, "set", fmt.Sprint(b.set.Number))
 		}
 	}
@@ -180,11 +180,11 @@ func (f *Firewall) drifted(ctx context.Context, st State, w Want) (time.Duration
 		if before.Told == "" && len(st.Drift.Repairs) == len(before.Repairs) {
 			return 0, nil
 		}
-		st.Drift.Told, st.Drift.Since, st.Drift.GaveUp = "", time.Time{}, false
+		st.Drift.end()
 		return 0, f.save(st)
 	}
-	if told := told(d); told != before.Told {
-		st.Drift.Told, st.Drift.Since = told, now.UTC()
+	if told(d) != before.Told {
+		st.Drift.see(d, now)
 		f.emit(event.FirewallDrift, "difference", shortened(d))
 	}
 	if !w.Repair {
@@ -216,7 +216,7 @@ func (f *Firewall) setRight(ctx context.Context, st State, b build, now time.Tim
 		return 0, err
 	}
 	f.emit(event.FirewallRepaired, "set", fmt.Sprint(b.set.Number))
-	st.Drift.Told, st.Drift.Since = "", time.Time{}
+	st.Drift.end()
 	return 0, f.save(st)
 }
 

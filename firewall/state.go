@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -37,6 +38,9 @@ type Trial struct {
 type Drift struct {
 	Told    string      `json:"told,omitempty"`    // the difference that was reported, by its hash
 	Since   time.Time   `json:"since,omitzero"`    // when it was first seen
+	Lines   []string    `json:"lines,omitempty"`   // the first of that difference
+	More    int         `json:"more,omitempty"`    // how many follow them
+	Missing bool        `json:"missing,omitempty"` // something of Freshet's is gone, or another
 	Repairs []time.Time `json:"repairs,omitempty"` // of the last hour
 	GaveUp  bool        `json:"gave_up,omitempty"`
 }
@@ -48,6 +52,24 @@ func (s State) Wanted() int {
 	}
 	return s.Current
 }
+
+// Drifted gives what others did to the rules, as it was seen last; ok is false
+// where the rules are as they are to be. It is the same whether that is set right
+// or only told, and stays true where repairs were given up.
+func (s State) Drifted() (d Drift, ok bool) { return s.Drift, s.Drift.Told != "" }
+
+// see notes a difference that was not there before.
+func (d *Drift) see(diff []string, now time.Time) {
+	const most = 5
+	d.Told, d.Since = told(diff), now.UTC()
+	d.Lines = diff[:min(len(diff), most)]
+	d.More = len(diff) - len(d.Lines)
+	d.Missing = slices.ContainsFunc(diff, Missing)
+}
+
+// end notes that the rules are as they are to be; how often they were set right
+// counts on.
+func (d *Drift) end() { *d = Drift{Repairs: d.Repairs} }
 
 // begin notes that a set is about to be brought into the kernel.
 func (s State) begin(n int) State {

@@ -45,6 +45,14 @@ func TestWhatOthersDoToTheRulesIsSeenAndSetRightWithoutAFight(t *testing.T) {
 			if s := e.look(); len(s.Diff) != 1 || !strings.Contains(s.Diff[0], "+ -s 192.0.2.66/32 -j ACCEPT") {
 				t.Errorf("the difference is %q", s.Diff)
 			}
+			if d, ok := e.state().Drifted(); !ok || d.Missing || len(d.Lines) != 1 || d.More != 0 || d.Since.IsZero() {
+				t.Errorf("what was added is kept as %+v, %v", d, ok)
+			}
+			e.sh("iptables-" + v + " -F; ip6tables-" + v + " -F")
+			e.keep(want)
+			if d, ok := e.state().Drifted(); !ok || !d.Missing || len(d.Lines) != 5 || d.More == 0 {
+				t.Errorf("rules that were flushed are kept as %+v, %v", d, ok)
+			}
 			want.Repair = true
 			for range 10 {
 				e.keep(want)
@@ -59,12 +67,18 @@ func TestWhatOthersDoToTheRulesIsSeenAndSetRightWithoutAFight(t *testing.T) {
 					now = now.Add(-8 * time.Minute)
 				}
 			}
+			if d, ok := e.state().Drifted(); !ok || !d.GaveUp {
+				t.Errorf("a fight is kept as %+v, %v", d, ok)
+			}
 			if e.told(event.FirewallRepaired) > 6 || e.told(event.FirewallRepaired) < 3 {
 				t.Errorf("set right %d times", e.told(event.FirewallRepaired))
 			}
 			now = now.Add(2 * time.Hour)
 			e.keep(want)
 			e.check()
+			if d, ok := e.state().Drifted(); ok || d.Missing || len(d.Lines) > 0 {
+				t.Errorf("set right, it is kept as %+v", d)
+			}
 			for _, c := range []string{"iptables-" + v + " -D INPUT 1", "ip6tables-" + v + " -F", "ipset flush"} {
 				e.sh(c)
 				now = now.Add(20 * time.Minute)

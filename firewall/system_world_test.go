@@ -181,6 +181,15 @@ func (e *endpoint) keep(want firewall.Want) (next time.Duration) {
 	return next
 }
 
+func (e *endpoint) state() firewall.State {
+	e.t.Helper()
+	st, err := e.fw.State()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return st
+}
+
 func (e *endpoint) look() firewall.Shown {
 	e.t.Helper()
 	var s firewall.Shown
