@@ -18,7 +18,7 @@ demo: build ## see Freshet at work in a temporary folder, without root
 	go run ./internal/demo -bin bin
 
 test: ## run the tests that need Go alone (no root, some 10 minutes)
-	go test -timeout 20m ./...
+	GOGC=400 go test -timeout 20m ./...
 	go test -tags testclock ./internal/clock
 	go test -tags nextschema -run "Migration|Golden|EveryVersion" ./internal/settings
 	go test -tags nextschema,afternext -run "Migration|Golden|EveryVersion" ./internal/settings

@@ -278,8 +278,10 @@ func TestWhatAnOperatorEditsInATrialOfTheAgentIsLeftToTheVersionThatComesBack(t 
 	if k, ok := w.kept(); !ok || k.For != "agent 2.0.0" || string(k.Data) != "version: 1\n" || k.Mode != 0o640 {
 		t.Errorf("kept is %+v, %v", k, ok)
 	}
-	if _, ok := supervisor.SettingsAfterTrial(w.store.Dir, "2.0.0"); ok {
-		t.Error("what was tried would settle it itself")
+	for _, tried := range []string{"2.0.0", "v2.0.0"} { // as its slot and as its program says
+		if _, ok := supervisor.SettingsAfterTrial(w.store.Dir, tried); ok {
+			t.Errorf("what was tried would settle it itself, as %s", tried)
+		}
 	}
 
 	// The same version once more: what is kept is of this trial, not of the first.

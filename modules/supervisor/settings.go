@@ -48,8 +48,9 @@ func SettledAfterTrial(disk *durable.Disk, dir string) error {
 }
 
 // tries says whether a version of the agent is among what was tried, in the
-// words of namesOf.
+// words of namesOf. Programs of a release call themselves v1.2.3, their slot 1.2.3.
 func tries(tried, version string) bool {
+	version = strings.TrimPrefix(version, "v")
 	for _, part := range strings.Split(tried, ", ") {
 		if part == agentModule+" "+version {
 			return true
