@@ -105,12 +105,12 @@ func (a *Agent) Open() error {
 
 // loadRecords also gives what is damaged of them.
 func (a *Agent) loadRecords() (*damagedRecords, error) {
-	recs, damaged, err := recall(a.Dir)
+	recs, damaged, err := recall(a.Disk, a.Dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, a.noAccess(err.Error())
 	}
 	if err != nil {
-		a.warn("tasks begin anew", err)
+		a.warn("the file of tasks is left as it is, and what was set is in force as far as its copy says", err)
 	}
 	a.records = recs
 	return damaged, nil

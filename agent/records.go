@@ -4,11 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/durable"
@@ -21,6 +17,8 @@ type records struct {
 	Format int            `json:"format"`
 	Tasks  map[int]record `json:"tasks"`
 	LastID int            `json:"last_id,omitempty"` // given to a task of a user; none is given twice
+
+	left error // why the file is left as it is: see [durable.Lasting]
 }
 
 const (
@@ -32,17 +30,15 @@ func recordsPath(dir string) string { return filepath.Join(dir, "tasks.json") }
 
 func settingsPath(dir string) string { return filepath.Join(dir, "tasks.set.json") }
 
-// readRecords reads a file of records. What cannot be read is an error and
-// counts as empty: a task without history runs at once, which harms no one. With
+// readRecords reads a file of records. What is damaged is an error and counts as
+// empty: a task without history runs at once, which harms no one. With
 // [errWrongSum] and an [*unsoundError] there are records nevertheless.
-func readRecords(path string) (records, error) {
+func readRecords(disk *durable.Disk, path string) (records, error) {
 	empty := records{Format: recordsFormat, Tasks: map[int]record{}}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return empty, err
+	data, err := disk.ReadFile(path, maxRecords)
+	if err == nil {
+		err = durable.CheckFormat(path, data, recordsFormat)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecords))
 	if err != nil {
 		return empty, err
 	}
@@ -50,7 +46,7 @@ func readRecords(path string) (records, error) {
 	if err := json.Unmarshal(data, &read); err != nil {
 		return empty, fmt.Errorf("reading %s: %w", path, err)
 	}
-	if read.Format != recordsFormat || read.Tasks == nil {
+	if read.Format < recordsFormat || read.Tasks == nil {
 		return empty, fmt.Errorf("reading %s: format %d is unknown", path, read.Format)
 	}
 	var errs []error
@@ -91,7 +87,12 @@ func (r records) sound(id int, rec record) error {
 	return err
 }
 
+// save writes the records, but not over a file that could not be read or that a
+// newer version wrote: what it holds is not known.
 func (r records) save(disk *durable.Disk, dir string) error {
+	if r.left != nil {
+		return fmt.Errorf("saving the tasks: %w; start the agent again when that is put right", r.left)
+	}
 	data, err := r.encode()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,15 +21,21 @@ type damagedRecords struct {
 }
 
 // recall reads the records under dir, else what was set of them by the copy.
-// The error is one of access: then nothing is known of them.
-func recall(dir string) (records, *damagedRecords, error) {
-	recs, err := readRecords(recordsPath(dir))
-	copied, copyErr := readRecords(settingsPath(dir))
+// The error is of a file that is not to be touched: it could not be read, or a
+// newer version wrote it. Then what the copy says is in force.
+func recall(disk *durable.Disk, dir string) (records, *damagedRecords, error) {
+	recs, err := readRecords(disk, recordsPath(dir))
+	copied, copyErr := readRecords(disk, settingsPath(dir))
+	if left := cmp.Or(lasting(err), lasting(copyErr)); left != nil {
+		if lasting(err) != nil && copyErr == nil {
+			recs = copied
+		}
+		recs.left = left
+		return recs, nil, left
+	}
 	switch gone := errors.Is(err, fs.ErrNotExist); {
 	case err == nil, gone && errors.Is(copyErr, fs.ErrNotExist):
 		return recs, nil, nil
-	case errors.Is(err, fs.ErrPermission):
-		return recs, nil, err
 	case errors.As(err, new(*unsoundError)):
 		return recs, &damagedRecords{err, "the tasks named there are left out"}, nil
 	case copyErr == nil:
@@ -39,6 +46,13 @@ func recall(dir string) (records, *damagedRecords, error) {
 		return recs, &damagedRecords{copyErr, "the tasks that users made, and the schedules that were set, are lost"}, nil
 	}
 	return recs, &damagedRecords{err, "the tasks that users made, and the schedules that were set, are lost"}, nil
+}
+
+func lasting(err error) error {
+	if durable.Lasting(err) {
+		return err
+	}
+	return nil
 }
 
 // setAside keeps a damaged file of tasks beside the one that takes its place,
