@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/internal/trust"
@@ -36,6 +36,9 @@ type enrolment struct {
 func (e enrolment) edit() settings.Enrolment {
 	return settings.Enrolment{Source: e.Source, Alone: e.Alone, Root: e.RootFile, Bases: e.Bases}
 }
+
+// maxEnrolment bounds the file: a root of trust, in base64, and names.
+const maxEnrolment = 4 * maxRoot
 
 func (a *Agent) enrolmentPath() string { return filepath.Join(a.Dir, "enroll.json") }
 
@@ -105,13 +108,16 @@ func (a *Agent) switched(e *enrolment) bool {
 
 // enrolling gives the enrolment that was begun; nil if there is none.
 func (a *Agent) enrolling() *enrolment {
-	data, err := os.ReadFile(a.enrolmentPath())
-	if err != nil {
-		return nil
-	}
 	var e enrolment
-	if err := json.Unmarshal(data, &e); err != nil {
-		a.warn("an enrolment that was begun cannot be read, and is dropped", err)
+	err := a.Disk.ReadJSON(a.enrolmentPath(), maxEnrolment, 1, &e)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case durable.Lasting(err):
+		a.warn("an enrolment that was begun waits", err)
+		return nil
+	case err != nil:
+		a.warn("an enrolment that was begun is damaged, and is dropped", err)
 		a.dropEnrolment()
 		return nil
 	}

@@ -86,3 +86,41 @@ func TestAFileOfTasksThatIsNotToBeTouched(t *testing.T) {
 		})
 	}
 }
+
+// TestAnEnrolmentThatIsNotToBeTouched: it waits for the version that wrote it, or
+// for the disk.
+func TestAnEnrolmentThatIsNotToBeTouched(t *testing.T) {
+	rows := []struct {
+		name, data string
+		read       error
+		left       bool
+	}{
+		{"of a newer version", `{"format":2,"min_version":"9.0.0"}`, nil, true},
+		{"that the disk does not give", `{"source":"https://b.example"}`, unix.EIO, true},
+		{"that is damaged", `{"source":`, nil, false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.publish("a.example")
+			w.start().settled().stop()
+			path := w.write("state/enroll.json", row.data)
+			a := w.core()
+			a.Disk = &durable.Disk{Read: func(path string) error {
+				if filepath.Base(path) == "enroll.json" {
+					return row.read
+				}
+				return nil
+			}}
+			s := w.startOf(a)
+			w.publish("b.example")
+			if res := s.run(api.TaskUpdate); res.Outcome != api.Updated {
+				t.Errorf("an update gave %+v", res)
+			}
+			s.stop()
+			if data, err := os.ReadFile(path); row.left != (err == nil && string(data) == row.data) {
+				t.Errorf("afterwards it is %q, %v", data, err)
+			}
+		})
+	}
+}

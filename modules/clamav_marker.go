@@ -6,10 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 // marker is a signature of the agent's own, in a file of its own, by which a
@@ -43,20 +44,25 @@ func (m marker) signature(base string) string { return "Freshet.Marker." + base 
 
 func markerFile(base, nonce string) string { return fmt.Sprintf("freshet-%s-%s.hsb", base, nonce) }
 
-// marker reads what is remembered. What cannot be read is as if nothing was
-// delivered: the next delivery has a new marker.
+// marker reads what is remembered; nothing, if it cannot be read.
 func (c *ClamAV) marker() marker {
-	var m marker
-	f, err := os.Open(c.markerPath())
-	if err != nil {
-		return m
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxMarker))
-	if err != nil || json.Unmarshal(data, &m) != nil {
-		return marker{}
-	}
+	m, _ := c.readMarker()
 	return m
+}
+
+// readMarker reads what is remembered. What is damaged is as if nothing was
+// delivered: the next delivery has a new marker. The error is of a file that is
+// to be left as it is, see [durable.Lasting].
+func (c *ClamAV) readMarker() (marker, error) {
+	var m marker
+	err := c.disk.ReadJSON(c.markerPath(), maxMarker, 1, &m)
+	switch {
+	case durable.Lasting(err):
+		return marker{}, err
+	case err != nil:
+		return marker{}, nil
+	}
+	return m, nil
 }
 
 func (c *ClamAV) remember(m marker) error {
@@ -85,7 +91,10 @@ func (c *ClamAV) stage(_ context.Context, dir string, done int) (*staged, error)
 
 // mark makes the marker for the version in the folder named dir.
 func (c *ClamAV) mark(dir string) error {
-	m := c.marker()
+	m, err := c.readMarker()
+	if err != nil {
+		return fmt.Errorf("making a marker: %w", err)
+	}
 	if m.Dir != dir || m.Now == "" {
 		m.Dir, m.Now, m.Before, m.Seen = dir, rand.Text()[:16], m.Now, false
 		if err := c.remember(m); err != nil {

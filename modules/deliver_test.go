@@ -404,3 +404,36 @@ func TestDeliveryIntoAFolderThatIsNotThere(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestARecordThatIsNotToBeTouched: what a newer version delivered, or what is not
+// known to be ours, is neither replaced nor removed.
+func TestARecordThatIsNotToBeTouched(t *testing.T) {
+	to := t.TempDir()
+	e := delivering(t, to)
+	if err := deliverTo(e, tree(t, versionOne)); err != nil {
+		t.Fatal(err)
+	}
+	was := map[string]string{}
+	for name, content := range versionOne {
+		was[name] = content
+	}
+	records, err := filepath.Glob(filepath.Join(e.Delivery.StateDir, "delivered", "*.json"))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records %q, %v", records, err)
+	}
+	data, err := os.ReadFile(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := []byte(`{"format":2,"min_version":"9.0.0",` + string(data[1:]))
+	if err := os.WriteFile(records[0], newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := deliverTo(e, tree(t, map[string]string{"a.db": "another"})); err == nil || !strings.Contains(err.Error(), "freshet 9.0.0 or newer") {
+		t.Errorf("error %v", err)
+	}
+	checkFolder(t, to, was)
+	if is, err := os.ReadFile(records[0]); err != nil || string(is) != string(newer) {
+		t.Errorf("the record was changed: %s, %v", is, err)
+	}
+}

@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/freshet/freshet/internal/durable"
 )
 
 // record remembers what was delivered into one folder. It is kept among the
@@ -27,6 +27,10 @@ type record struct {
 	// is to be as it was before when the one delivered is given up.
 	First bool `json:"first,omitempty"`
 }
+
+// recordFormat is the newest format of records that is known here. They name
+// none yet.
+const recordFormat = 1
 
 // entry is a delivered file.
 type entry struct {
@@ -97,23 +101,19 @@ func (r *reconciler) save(next record) error {
 	return nil
 }
 
+// loadRecord reads a record; none is an empty one. After an error nothing is
+// delivered or removed: what is ours is not known.
 func loadRecord(path string) (record, error) {
 	const most = 64 << 20
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return record{}, nil
-	}
-	if err != nil {
-		return record{}, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return record{}, err
-	}
 	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
-		return record{}, fmt.Errorf("%s is damaged (remove it, and move away what was delivered): %w", path, err)
+	err := (&durable.Disk{}).ReadJSON(path, most, recordFormat, &r)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return record{}, nil
+	case errors.As(err, new(*durable.DamagedError)):
+		return record{}, fmt.Errorf("%w (remove it, and move away what was delivered)", err)
+	case err != nil:
+		return record{}, err
 	}
 	for name := range r.Files {
 		if !fs.ValidPath(name) {

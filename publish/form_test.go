@@ -90,3 +90,18 @@ func TestFormsAreComparedThroughAnyHistory(t *testing.T) {
 		t.Errorf("with the image before lost: %+v, %v", done, err)
 	}
 }
+
+func TestWhatANewerPublisherRemembersIsLeft(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	put(t, r, "b", lines(0, 10))
+	path := filepath.Join(r.Dir, ".publish.json")
+	newer := `{"format":2,"min_version":"9.0.0","keyring":[]}`
+	writeFile(t, path, newer)
+	if _, err := tryPut(t, r, "b", lines(0, 11)); err == nil || !strings.Contains(err.Error(), "freshet 9.0.0 or newer") {
+		t.Errorf("error %v", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != newer {
+		t.Errorf("it was changed: %s, %v", data, err)
+	}
+}

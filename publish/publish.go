@@ -173,6 +173,9 @@ func (r *Repository) readConfig() (config, error) {
 	if err != nil {
 		return c, err
 	}
+	if err := durable.CheckFormat(r.path(configFile), data, 1); err != nil {
+		return c, err
+	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("reading %s: %w", r.path(configFile), err)
 	}
