@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,10 @@ type machine struct {
 	leader string // process ID of its systemd, seen from here
 }
 
+// machines counts them: each has a name of its own, since the kernel takes down the
+// cable of one that is off when it comes to it.
+var machines atomic.Int32
+
 // boot starts a fresh copy of the cached system, with no network unless args say
 // otherwise.
 func boot(t *testing.T, args ...string) *machine {
@@ -39,7 +44,8 @@ func boot(t *testing.T, args ...string) *machine {
 // bootCopy starts a fresh copy of the system in a folder.
 func bootCopy(t *testing.T, base string, args ...string) *machine {
 	t.Helper()
-	m := &machine{t: t, root: filepath.Join(folder(t), "root"), name: fmt.Sprintf("fr%d", os.Getpid()), args: args, whole: t}
+	name := fmt.Sprintf("fr%d%c", os.Getpid(), 'a'+machines.Add(1)%26) // the end of the cable has 15 characters at most
+	m := &machine{t: t, root: filepath.Join(folder(t), "root"), name: name, args: args, whole: t}
 	sh(t, "cp", "-a", "--reflink=auto", base, m.root)
 	m.up()
 	t.Cleanup(m.powerOff)
@@ -75,7 +81,11 @@ func (m *machine) powerOff() {
 	case <-m.life.ended:
 	case <-time.After(time.Minute): // start's own cleanup kills it
 	}
+	m.unplug() // the next machine has the same addresses
 }
+
+// unplug removes this side's end of the cable, where there is one.
+func (m *machine) unplug() { exec.Command("ip", "link", "delete", m.cable()).Run() }
 
 // reset is a reboot without a word: with its first process all others are gone
 // at once (pid_namespaces(7)).
@@ -90,7 +100,7 @@ func (m *machine) reset() {
 	}
 	<-m.life.ended
 	// The kernel takes down the network of what was killed when it comes to it.
-	exec.Command("ip", "link", "delete", "ve-"+m.name).Run()
+	m.unplug()
 	m.up()
 }
 
