@@ -43,7 +43,7 @@ fuzz: ## fuzz each parser of outside bytes for FUZZTIME
 
 # Those that boot a machine wait most of their time: the others run beside them.
 # With TELL= they tell of what failed alone.
-MACHINES := TestClamAVOfDebian|TestFirewallOfAMachine|TestPackage|TestAgentUpdatesItself|TestServiceUnderSystemd
+MACHINES := TestClamAVOfDebian|TestFirewallOfAMachine|TestPackage|TestAgentUpdatesItself|TestATrialOutlives|TestServiceUnderSystemd
 
 system: ## run the tests with real parts (as root, at most 45 minutes)
 	$(MAKE) -j2 -Otarget system-machines system-parts
