@@ -49,10 +49,10 @@ system: ## run the tests with real parts (as root, at most 45 minutes)
 	$(MAKE) -j2 -Otarget system-machines system-parts
 
 system-machines:
-	go test -tags system -timeout 45m $(TELL) -run '$(MACHINES)' ./internal/systemtest
+	go test -count=1 -tags system -timeout 45m $(TELL) -run '$(MACHINES)' ./internal/systemtest
 
 system-parts:
-	go test -tags system -timeout 45m $(TELL) -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
+	go test -count=1 -tags system -timeout 45m $(TELL) -skip '$(MACHINES)' ./internal/systemtest/... ./firewall/...
 
 soak: ## the long ones, hours: fuzz each parser for ten minutes, cut the power everywhere, twice
 	$(MAKE) fuzz FUZZTIME=10m
