@@ -27,11 +27,11 @@ import (
 // real ext4 (data=ordered, as Debian mounts it), after a random number of the
 // writes that an update makes. What was on the disk then is mounted, its journal replayed, and the
 // agent started on it: again and again, on one disk that is never mended.
-// 50 cuts, 500 with FRESHET_SOAK; FRESHET_SEED repeats the numbers.
+// 20 cuts, 500 with FRESHET_SOAK; FRESHET_SEED repeats the numbers.
 func TestPowerCutOnExt4(t *testing.T) {
 	needsRoot(t)
 	mkfs := needsProgram(t, "mkfs.ext4", "e2fsprogs")
-	cuts := 50
+	cuts := 20
 	if os.Getenv("FRESHET_SOAK") != "" {
 		cuts = 500
 	}
