@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -25,8 +26,11 @@ func (d *Disk) WriteInto(path string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	f, openErr := d.openInPlace(path)
-	if openErr != nil {
-		return errors.Join(err, openErr)
+	switch {
+	case errors.Is(openErr, unix.EROFS):
+		return err // nothing there can be written to
+	case openErr != nil:
+		return fmt.Errorf("%w; overwriting it: %w", err, openErr)
 	}
 	return errors.Join(d.overwrite(f, path, data), f.Close())
 }

@@ -88,3 +88,14 @@ func TestWhatIsNotAFileOfTheCallersIsNotOverwritten(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// TestAReadOnlyMountIsSaidOnce: the folder and the file itself refuse for one reason.
+func TestAReadOnlyMountIsSaidOnce(t *testing.T) {
+	disk := &durable.Disk{Step: func(op, path string) error {
+		return &os.PathError{Op: op, Path: path, Err: unix.EROFS}
+	}}
+	err := disk.WriteInto(filepath.Join(t.TempDir(), "freshet.yaml"), []byte("version: 1\n"), 0o600)
+	if !errors.Is(err, unix.EROFS) || bytes.Count([]byte(err.Error()), []byte("read-only")) != 1 {
+		t.Errorf("error %q", err)
+	}
+}
