@@ -5,6 +5,7 @@ package systemtest_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +39,7 @@ func (e *endpoint) path(name string) string { return filepath.Join(e.dir, name) 
 
 func (e *endpoint) socket() string { return e.path("run/agent.sock") }
 
-// use sets the source. Updates come only when told to.
+// use sets the source. An update that is planned is a month away.
 func (e *endpoint) use(source string) {
 	e.t.Helper()
 	write(e.t, e.path("freshet.yaml"), "version: 1\n"+
@@ -128,9 +129,25 @@ func (e *endpoint) agent(env ...string) *daemon {
 	return start(e.t, c)
 }
 
-// listening starts the agent and waits until it answers.
+// onlyWhenTold keeps an agent that never ran from its first update, which would
+// begin by itself: whoever asks for one could come too late for what it brings.
+func (e *endpoint) onlyWhenTold() {
+	e.t.Helper()
+	tasks := e.path("state/tasks.json")
+	if _, err := os.Lstat(tasks); err == nil {
+		return
+	}
+	if err := os.MkdirAll(filepath.Dir(tasks), 0o755); err != nil {
+		e.t.Fatal(err)
+	}
+	write(e.t, tasks, fmt.Sprintf(`{"format":1,"tasks":{"%d":{"timing":{"kind":%q}}}}`, api.TaskUpdate, api.Manual))
+}
+
+// listening starts the agent and waits until it answers. It updates only when
+// told to.
 func (e *endpoint) listening(env ...string) *daemon {
 	e.t.Helper()
+	e.onlyWhenTold()
 	d := e.agent(env...)
 	poll(e.t, 30*time.Second, "the agent answers", func() bool {
 		if d.hasEnded() {

@@ -202,13 +202,21 @@ func (w *packaged) stands(mechanism string) {
 		waitFor(w.t, 100*time.Millisecond) // to look takes some calls of tools
 		return w.freshet(&f, "firewall", "show") == 0 && f.InForce == mechanism && f.Mechanism == mechanism && len(f.Diff) == 0 && f.Error == ""
 	})
-	xt, nft := w.run("sh", "-c", "iptables-save; ip6tables-save"), w.run("nft", "list", "tables")
-	if in := strings.Contains(xt, "-j FRESHET-IN-") && strings.Contains(xt, "-A FRESHET-IN-"); in != (mechanism == "iptables") {
-		w.t.Errorf("in the tables of iptables: %s", xt)
+	// At a change those of before go after the new ones stand, family by family.
+	poll(w.t, 10*time.Second, "rules by "+mechanism+" alone", func() bool { return slices.Equal(w.standing(), []string{mechanism}) })
+}
+
+// standing are the mechanisms by which rules of Freshet stand in the kernel.
+func (w *packaged) standing() (mechanisms []string) {
+	w.t.Helper()
+	xt := w.run("sh", "-c", "iptables-save; ip6tables-save")
+	if strings.Contains(xt, "-j FRESHET-IN-") && strings.Contains(xt, "-A FRESHET-IN-") {
+		mechanisms = append(mechanisms, "iptables")
 	}
-	if in := strings.Contains(nft, "inet freshet"); in != (mechanism == "nftables") {
-		w.t.Errorf("the tables of nft: %s", nft)
+	if strings.Contains(w.run("nft", "list", "tables"), "inet freshet") {
+		mechanisms = append(mechanisms, "nftables")
 	}
+	return mechanisms
 }
 
 // ours are Freshet's rules in iptables, word by word.
