@@ -6,13 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/settings"
 )
@@ -79,16 +78,11 @@ var errNewer = errors.New("a newer version of Freshet wrote it")
 // history reads what was accepted; none is no error.
 func (a *Agent) history() (acceptedHistory, error) {
 	h := acceptedHistory{Format: historyFormat}
-	f, err := os.Open(a.historyPath())
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := a.Disk.ReadFile(a.historyPath(), maxHistory)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, new(*durable.DamagedError)):
 		return h, nil
-	}
-	if err != nil {
-		return h, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxHistory))
-	if err != nil {
+	case err != nil:
 		return h, err
 	}
 	var read acceptedHistory
@@ -113,7 +107,9 @@ func (a *Agent) saveHistory(h acceptedHistory) error {
 // acceptedTexts lists what may be in force in place of the file, the newest first.
 func (a *Agent) acceptedTexts() [][]byte {
 	var all [][]byte
-	if text, err := settings.ReadText(a.acceptedPath()); err == nil && text != nil {
+	now := a.Clock.Now()
+	text, err := a.Disk.ReadFile(a.acceptedPath(), settings.MaxSize)
+	if a.left.Note(a.acceptedPath(), err, now); err == nil {
 		all = append(all, text)
 	}
 	h, err := a.history()
@@ -148,8 +144,10 @@ func (a *Agent) firstUsable(texts [][]byte) (*inForce, bool) {
 func (a *Agent) forceOf(s *settings.Settings, text []byte) *inForce {
 	f := a.wire(s)
 	f.text = text
-	h, _ := a.history() // what cannot be read holds nothing
-	f.keeps = h.keeps(text)
+	now := a.Clock.Now()
+	h, err := a.history()
+	a.left.Note(a.historyPath(), err, now)
+	f.keeps = h.keeps(text) || durable.Lasting(err) // whether they may take anything away is not known then
 	return f
 }
 
@@ -171,7 +169,7 @@ func (a *Agent) keepAccepted() {
 	if err != nil {
 		a.warn("the accepted settings are not kept for a version that comes back", err)
 	}
-	if old, err := settings.ReadText(a.acceptedPath()); err == nil && bytes.Equal(old, text) {
+	if old, err := a.Disk.ReadFile(a.acceptedPath(), settings.MaxSize); err == nil && bytes.Equal(old, text) {
 		return
 	}
 	if err := a.Disk.WriteFile(a.acceptedPath(), text, 0o600); err != nil {

@@ -25,8 +25,8 @@ func (a *Agent) settleTrial() {
 	if !a.service || a.lock == nil {
 		return
 	}
-	k, ok := supervisor.SettingsAfterTrial(a.Dir, a.Version)
-	if !ok {
+	k, ok, err := supervisor.SettingsAfterTrial(a.Disk, a.Dir, a.Version)
+	if a.left.Note(supervisor.AfterTrialPath(a.Dir), err, a.Clock.Now()); !ok {
 		return
 	}
 	text, err := a.bringBack(k)

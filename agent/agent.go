@@ -22,7 +22,6 @@ import (
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/internal/clock"
 	"github.com/freshet/freshet/internal/durable"
-	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/internal/eventlog"
 	"github.com/freshet/freshet/internal/settings"
 	"github.com/freshet/freshet/modules/supervisor"
@@ -64,7 +63,9 @@ type Agent struct {
 	refused  string                   // why the settings file as it is now is not in force
 	unlifted *settings.MigrationError // set with refused, where that is why
 	records  records
-	run      *run // the running one, or nil
+	left     durable.Left // files that are left as they are
+	starting bool         // startAgain is at work
+	run      *run         // the running one, or nil
 	last     map[int]*run
 	fetched  fetched
 	lock     *durable.Lock
@@ -106,12 +107,10 @@ func (a *Agent) Open() error {
 // loadRecords also gives what is damaged of them.
 func (a *Agent) loadRecords() (*damagedRecords, error) {
 	recs, damaged, err := recall(a.Disk, a.Dir)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 { // root may: the system withholds it
 		return nil, a.noAccess(err.Error())
 	}
-	if err != nil {
-		a.warn("the file of tasks is left as it is, and what was set is in force as far as its copy says", err)
-	}
+	a.left.Note(recordsPath(a.Dir), err, a.Clock.Now())
 	a.records = recs
 	return damaged, nil
 }
@@ -121,6 +120,7 @@ func (a *Agent) loadRecords() (*damagedRecords, error) {
 // cannot be read now, or not by this version. The caller holds a.mu.
 func (a *Agent) hold(ctx context.Context, service bool) (resume bool, err error) {
 	if a.lock != nil {
+		a.recallAgain()
 		return false, nil
 	}
 	lock, err := a.lockFolder()
@@ -146,9 +146,8 @@ func (a *Agent) hold(ctx context.Context, service bool) (resume bool, err error)
 	}
 	resume, err = a.updater(a.force).Start(ctx)
 	if durable.Lasting(err) && service {
-		// What protects goes on, and its age is told; each run tries again.
-		a.emit(event.StateUnread, map[string]string{"error": err.Error()})
-		a.warn("the state cannot be read", err)
+		// What protects goes on, and its age is told; it is tried again.
+		a.left.Note(a.statePath(), err, a.Clock.Now())
 		err = nil
 	}
 	if err != nil {
@@ -156,6 +155,7 @@ func (a *Agent) hold(ctx context.Context, service bool) (resume bool, err error)
 	}
 	a.setAside(damaged)
 	a.keepAccepted()
+	a.tellLeft()
 	return resume, nil
 }
 

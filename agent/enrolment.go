@@ -109,12 +109,13 @@ func (a *Agent) switched(e *enrolment) bool {
 // enrolling gives the enrolment that was begun; nil if there is none.
 func (a *Agent) enrolling() *enrolment {
 	var e enrolment
+	now := a.Clock.Now()
 	err := a.Disk.ReadJSON(a.enrolmentPath(), maxEnrolment, 1, &e)
+	a.left.Note(a.enrolmentPath(), err, now)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case durable.Lasting(err):
-		a.warn("an enrolment that was begun waits", err)
 		return nil
 	case err != nil:
 		a.warn("an enrolment that was begun is damaged, and is dropped", err)

@@ -25,17 +25,19 @@ type seen struct {
 	installed []updater.Installed
 	stale     map[string]bases.Thresholds // local ones
 	sources   int
+	unread    error // why the state was left as it is
 }
 
 func look(u *updater.Updater) (*seen, error) {
+	var unread error
 	installed, _, err := u.Installed()
 	if durable.Lasting(err) {
-		installed, err = u.Shown(), nil // they age all the same
+		installed, unread, err = u.Shown(), err, nil // they age all the same
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &seen{installed: installed, stale: u.Stale, sources: len(u.Sources)}
+	s := &seen{installed: installed, stale: u.Stale, sources: len(u.Sources), unread: unread}
 	s.signedAt, s.floor = u.Signed()
 	return s, nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/freshet/freshet/internal/api"
+	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 	"github.com/freshet/freshet/updater"
 )
@@ -61,26 +62,32 @@ func (a *Agent) begun(ctx context.Context) error {
 		a.tellRefused()
 	}
 	a.planAll(resume || a.enrolling() != nil)
+	a.tellLeft()
 	return nil
 }
 
 // planAll says when each task runs first after a start. The caller holds a.mu.
 func (a *Agent) planAll(resume bool) {
-	now := a.Clock.Now().UTC()
 	for _, d := range a.scheduled() {
-		p, rec, missed := a.planOf(d), a.records.Tasks[d.id], false
-		if d.id == api.TaskUpdate && rec.Next.After(now) && a.awaited(rec.Last) {
-			rec.Next = now
-		}
-		rec, missed = p.atStart(rec, now, d.atOnce && p.Kind() != api.Manual, rand.Float64())
-		if missed && p.enabled {
-			a.skipped(d, whyMissed)
-		}
-		if resume && d.id == api.TaskUpdate {
-			rec.Next = now
-		}
-		a.records.Tasks[d.id] = rec
+		a.planFirst(d, resume)
 	}
+}
+
+// planFirst is planAll for one task.
+func (a *Agent) planFirst(d definition, resume bool) {
+	now := a.Clock.Now().UTC()
+	p, rec, missed := a.planOf(d), a.records.Tasks[d.id], false
+	if d.id == api.TaskUpdate && rec.Next.After(now) && a.awaited(rec.Last) {
+		rec.Next = now
+	}
+	rec, missed = p.atStart(rec, now, d.atOnce && p.Kind() != api.Manual, rand.Float64())
+	if missed && p.enabled {
+		a.skipped(d, whyMissed)
+	}
+	if resume && d.id == api.TaskUpdate {
+		rec.Next = now
+	}
+	a.records.Tasks[d.id] = rec
 }
 
 // Why a run is left out.
@@ -124,6 +131,9 @@ func (a *Agent) pass(w *watcher, m *metricsFile) time.Duration {
 	}
 	a.mu.Lock()
 	a.settleTrial() // it may have ended before what was tried took over
+	if a.retryLeft() {
+		sleep = min(sleep, a.Clock.Timer(durable.RetryLeft))
+	}
 	a.mu.Unlock()
 	if d, ok := a.startDue(); ok {
 		sleep = min(sleep, a.Clock.Timer(d))
@@ -148,9 +158,14 @@ func (a *Agent) look() (*seen, error) {
 	if a.seen != nil {
 		return a.seen, nil
 	}
+	now := a.Clock.Now()
 	s, err := look(a.updater(a.force))
 	if err != nil {
 		return nil, err
+	}
+	if s.unread != nil { // that it can be read again is not enough, see startAgain
+		a.left.Note(a.statePath(), s.unread, now)
+		a.tellLeft()
 	}
 	if a.run == nil { // a run may change all this again
 		a.seen = s

@@ -18,7 +18,8 @@ type records struct {
 	Tasks  map[int]record `json:"tasks"`
 	LastID int            `json:"last_id,omitempty"` // given to a task of a user; none is given twice
 
-	left error // why the file is left as it is: see [durable.Lasting]
+	left  error // why the file, or its copy, is left as it is: see [durable.Lasting]
+	blind bool  // and nothing of the file itself is known
 }
 
 const (
@@ -91,7 +92,7 @@ func (r records) sound(id int, rec record) error {
 // newer version wrote: what it holds is not known.
 func (r records) save(disk *durable.Disk, dir string) error {
 	if r.left != nil {
-		return fmt.Errorf("saving the tasks: %w; start the agent again when that is put right", r.left)
+		return fmt.Errorf("saving the tasks: %w; they can be changed once it can be read", r.left)
 	}
 	data, err := r.encode()
 	if err != nil {

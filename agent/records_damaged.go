@@ -30,7 +30,7 @@ func recall(disk *durable.Disk, dir string) (records, *damagedRecords, error) {
 		if lasting(err) != nil && copyErr == nil {
 			recs = copied
 		}
-		recs.left = left
+		recs.left, recs.blind = left, lasting(err) != nil
 		return recs, nil, left
 	}
 	switch gone := errors.Is(err, fs.ErrNotExist); {

@@ -296,6 +296,7 @@ func (a *Agent) finish(r *run, f finished) {
 	a.fetched.bytes += f.result.Bytes
 	a.fetched.requests += f.result.Requests
 	a.trigger(r.task, f.result)
+	a.recallAgain()
 	if err := a.records.save(a.Disk, a.Dir); err != nil {
 		a.warn("the result is not kept over a restart", err)
 	}

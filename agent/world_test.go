@@ -88,13 +88,18 @@ func (w *world) publish(records ...string) {
 
 func (w *world) stateDir() string { return filepath.Join(w.dir, "state") }
 
-// core is an agent that is opened, and not yet running.
-func (w *world) core() *agent.Agent {
-	w.t.Helper()
-	a := &agent.Agent{
+// closed is an agent that is not yet opened.
+func (w *world) closed() *agent.Agent {
+	return &agent.Agent{
 		Settings: filepath.Join(w.dir, "freshet.yaml"), Dir: w.stateDir(), Runtime: filepath.Join(w.dir, "run"),
 		Version: "1.2.3", Clock: w.clock(), Recheck: 5 * time.Millisecond,
 	}
+}
+
+// core is an agent that is opened, and not yet running.
+func (w *world) core() *agent.Agent {
+	w.t.Helper()
+	a := w.closed()
 	if err := a.Open(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -73,6 +73,8 @@ const (
 	VersionGivenUp           Code = "VersionGivenUp"
 	MetricsFailed            Code = "MetricsFailed"
 	TasksDamaged             Code = "TasksDamaged"
+	FileUnread               Code = "FileUnread"
+	FileBack                 Code = "FileBack"
 	TaskCreated              Code = "TaskCreated"
 	TaskDeleted              Code = "TaskDeleted"
 	TaskSkipped              Code = "TaskSkipped"
@@ -184,6 +186,8 @@ var Table = []Kind{
 	{VersionGivenUp, Info, "base {base} version {version}, kept to go back to, was removed to stay below the disk ceiling: {bytes} bytes", ""},
 	{MetricsFailed, Warning, "metrics are not given at {where}: {error}", "see metrics in the settings; freshet service install lets the service write the file's folder"},
 	{TasksDamaged, Error, "the file of tasks is damaged: {error}; {lost}", "freshet task list shows what there is; the damaged file is kept as {kept}; set anew what is missing with freshet task create and freshet task set"},
+	{FileUnread, Error, "{error}; {instead}", "it is tried again every minute; a file of a newer version is for the version that the error names; one that the disk does not give any more can be moved away"},
+	{FileBack, Info, "{file} can be read again, and is in use", ""},
 	{TaskCreated, Info, "task {task} ({name}) was made", ""},
 	{TaskDeleted, Info, "task {task} ({name}) was deleted", ""},
 	{TaskSkipped, Info, "a run of task {task} ({name}) was left out: {why}", ""},

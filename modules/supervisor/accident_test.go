@@ -244,7 +244,11 @@ func TestASecondSupervisorDoesNotBegin(t *testing.T) {
 
 // kept reads what a supervisor hands to the agent that serves after a trial.
 func (w *world) kept() (supervisor.KeptSettings, bool) {
-	return supervisor.SettingsAfterTrial(w.store.Dir, "1.0.0")
+	k, ok, err := supervisor.SettingsAfterTrial(nil, w.store.Dir, "1.0.0")
+	if err != nil {
+		w.t.Error(err)
+	}
+	return k, ok
 }
 
 // edits asserts that the file is as the operator left it.
@@ -279,7 +283,7 @@ func TestWhatAnOperatorEditsInATrialOfTheAgentIsLeftToTheVersionThatComesBack(t 
 		t.Errorf("kept is %+v, %v", k, ok)
 	}
 	for _, tried := range []string{"2.0.0", "v2.0.0"} { // as its slot and as its program says
-		if _, ok := supervisor.SettingsAfterTrial(w.store.Dir, tried); ok {
+		if _, ok, _ := supervisor.SettingsAfterTrial(nil, w.store.Dir, tried); ok {
 			t.Errorf("what was tried would settle it itself, as %s", tried)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/freshet/freshet/internal/durable"
 	"github.com/freshet/freshet/internal/event"
 )
 
@@ -27,8 +26,9 @@ func (s *Supervisor) pendingPath() string { return filepath.Join(s.Dir, "supervi
 func (s *Supervisor) loadPending() {
 	var waiting []event.Event
 	err := s.Disk.ReadJSON(s.pendingPath(), maxFile, ownFormat, &waiting)
-	s.unread = durable.Lasting(err)
-	if s.unread {
+	s.left.Note(s.pendingPath(), err, s.Clock.Now())
+	left, _ := s.left.News()
+	for _, err := range left {
 		s.say("events that wait: %v", err)
 	}
 	if err == nil {
@@ -38,8 +38,8 @@ func (s *Supervisor) loadPending() {
 }
 
 func (s *Supervisor) savePending() {
-	if s.unread {
-		if s.loadPending(); s.unread {
+	if s.left.Any() {
+		if s.loadPending(); s.left.Any() {
 			return
 		}
 	}

@@ -31,20 +31,26 @@ type KeptSettings struct {
 	Data    []byte      `json:"data"`
 }
 
-func keptPath(dir string) string  { return filepath.Join(dir, "settings-before-trial.json") }
-func afterPath(dir string) string { return filepath.Join(dir, "settings-after-trial.json") }
+func keptPath(dir string) string { return filepath.Join(dir, "settings-before-trial.json") }
+
+// AfterTrialPath is the file that [SettingsAfterTrial] reads.
+func AfterTrialPath(dir string) string { return filepath.Join(dir, "settings-after-trial.json") }
 
 // SettingsAfterTrial gives what the file was before a trial that ended badly or
 // was broken off, in the state folder dir; false if that is settled. It is for
-// an agent that was not tried: false too for the version that was.
-func SettingsAfterTrial(dir, version string) (KeptSettings, bool) {
-	k, err := readKept(nil, afterPath(dir))
-	return k, err == nil && !tries(k.For, version)
+// an agent that was not tried: false too for the version that was. The error is
+// of a file that is left as it is, see [durable.Lasting]: it is asked for again.
+func SettingsAfterTrial(disk *durable.Disk, dir, version string) (KeptSettings, bool, error) {
+	k, err := readKept(disk, AfterTrialPath(dir))
+	if durable.Lasting(err) {
+		return k, false, err
+	}
+	return k, err == nil && !tries(k.For, version), nil
 }
 
 // SettledAfterTrial says that the agent that serves has settled the matter.
 func SettledAfterTrial(disk *durable.Disk, dir string) error {
-	return disk.RemoveAll(afterPath(dir))
+	return disk.RemoveAll(AfterTrialPath(dir))
 }
 
 // tries says whether a version of the agent is among what was tried, in the
@@ -124,7 +130,7 @@ func (s *Supervisor) settleSettings(v view) {
 		return
 	case durable.Lasting(err): // it is what the operator had: it stays, and is settled later
 	case err == nil && !isGood(k.For, v.good.Modules):
-		err = s.Disk.Rename(keptPath(s.Dir), afterPath(s.Dir))
+		err = s.Disk.Rename(keptPath(s.Dir), AfterTrialPath(s.Dir))
 	default:
 		err = s.Disk.RemoveAll(keptPath(s.Dir))
 	}
@@ -139,7 +145,7 @@ func (s *Supervisor) handSettings(tried string) {
 	if k, err := readKept(s.Disk, keptPath(s.Dir)); err != nil || k.For != tried {
 		return
 	}
-	if err := s.Disk.Rename(keptPath(s.Dir), afterPath(s.Dir)); err != nil {
+	if err := s.Disk.Rename(keptPath(s.Dir), AfterTrialPath(s.Dir)); err != nil {
 		s.say("what the settings were before the trial: %v", err)
 	}
 }

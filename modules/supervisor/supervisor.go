@@ -72,7 +72,7 @@ type Supervisor struct {
 	observing observing     // at this time
 	support   string        // whom an operator may ask, as an agent said
 	pending   []event.Event
-	unread    bool // more of them wait on the disk, which did not give them
+	left      durable.Left // files of its own that are left as they are
 	sending   bool
 	decided   time.Duration // on the last rollback; 0: all is well again, which is said
 	gaps      map[string]gap
@@ -335,6 +335,9 @@ func (s *Supervisor) tick() {
 	s.rest()
 	if s.at.leaving() {
 		return
+	}
+	if s.left.Due(s.pendingPath(), s.Clock.Now()) {
+		s.savePending()
 	}
 	s.sendPending()
 	s.look(now)
