@@ -79,6 +79,10 @@ func (i *importer) listen(u *updater.Updater) {
 			i.expired = true
 		case event.SourceBehind:
 			i.behind = true
+		case event.SourcesBehind:
+			if i.path != "" {
+				return // a bundle says nothing of the sources
+			}
 		}
 		emit(code, fields)
 	}
@@ -94,7 +98,7 @@ func (i *importer) explain(res *api.Result, emit func(event.Code, map[string]str
 		res.Error = fmt.Sprintf("%s has expired: %s", i.path, res.Error)
 		res.Hint = renewal
 	case i.behind && res.Outcome == api.NothingNew:
-		res.Source = i.path
+		res.Source, res.Error = i.path, ""
 		res.Hint = i.path + " is older than what this machine has seen"
 	}
 	if res.Outcome == api.Failed {

@@ -61,6 +61,7 @@ func (a *Agent) status() (api.Status, error) {
 	}
 	st.HistoryLost, st.Undecided = undecided(state, installed, u)
 	st.SignedAt, st.Now = s.signedAt, clock.Now(s.floor).UTC()
+	st.Roles = rolesOf(u, st.Now)
 	st.Generation, st.Trial, st.Held = state.Current, state.OnTrial(), heldOf(state.Quarantine)
 	st.Bases = s.statuses(state, st.Now)
 	st.Engines = a.engineErrors(u, installed)

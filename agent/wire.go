@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"time"
 
 	"github.com/freshet/freshet/internal/api"
 	"github.com/freshet/freshet/rollback"
@@ -15,7 +16,7 @@ func resultOf(r updater.Result) api.Result {
 	return api.Result{
 		Outcome: r.Outcome, Error: r.Error, Source: r.Source, Started: r.Started, Ended: r.Ended,
 		Requests: r.Requests, Bytes: r.Bytes, Full: r.Full, Bases: changesOf(r.Bases), Notes: r.Notes,
-		Hint: r.Hint, Modules: moduleChangesOf(r.Modules),
+		Hint: r.Hint, Reason: r.Reason, Modules: moduleChangesOf(r.Modules),
 	}
 }
 
@@ -39,6 +40,18 @@ func heldOf(all []rollback.Withdrawn) []api.Held {
 	out := []api.Held{}
 	for _, w := range all {
 		out = append(out, api.Held{Base: w.Base, Version: w.Version, Module: w.Module, Release: w.Release, At: w.At, Reason: w.Reason, ByHand: w.ByHand, By: w.By})
+	}
+	return out
+}
+
+// rolesOf are the roles of the trusted metadata; none where it cannot be read,
+// which is told elsewhere.
+func rolesOf(u *updater.Updater, now time.Time) []api.RoleStatus {
+	var out []api.RoleStatus
+	roles, _ := updater.Roles(u)
+	for _, r := range roles {
+		left := int64(r.Expires.Sub(now) / time.Second)
+		out = append(out, api.RoleStatus{Role: r.Role, Version: r.Version, Expires: r.Expires.UTC(), Left: left, Unneeded: r.Unneeded})
 	}
 	return out
 }

@@ -79,7 +79,7 @@ func (u *Updater) surveyModules(ctx context.Context, o *offer) (*moduleView, err
 		return nil, err
 	}
 	list, err := o.view.List(ctx, fetcher{o.source, u}, "modules")
-	if trust.KindOf(err) == trust.NoTarget {
+	if trust.KindOf(err) == trust.NoTarget || trust.IsEmpty(err) && !needsModules(u.Modules, v.now) {
 		return v, nil // a repository of bases alone
 	}
 	if err != nil {
@@ -116,6 +116,12 @@ func (u *Updater) newestModules() (rollback.State, rollback.Generation, error) {
 		return st, trial, err
 	}
 	return st, good, err
+}
+
+// needsModules says whether the repository's modules matter to this machine: one
+// is installed, or named. Of the agent that the package brought none is needed.
+func needsModules(p *ModulePolicy, now rollback.Generation) bool {
+	return len(now.Modules) > 0 || p != nil && len(p.Each) > 0
 }
 
 func (u *Updater) wanted(name string, now rollback.Generation) bool {

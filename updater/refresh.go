@@ -169,7 +169,7 @@ func (u *Updater) ask(ctx context.Context, s source.Source) (*offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.passOver(view)
+	u.passOver(view, s)
 	o := &offer{view: view, source: s, found: map[string]trust.Target{}, missing: map[string]error{}}
 	if err := u.offered(ctx, o); err != nil {
 		return nil, err
@@ -212,6 +212,9 @@ func (u *Updater) manifests(ctx context.Context, o *offer) error {
 	}
 	return nil
 }
+
+// behindHint is what to do where all sources are behind.
+const behindHint = "a mirror catches up by itself; where the publisher came back from a backup, they sign above the numbers seen: freshet-publish restore REPO --above NUMBER, from freshet status --json"
 
 // onlyBehind says whether err is about sources that are behind and nothing
 // worse: no failed update.
@@ -292,11 +295,15 @@ func lapsedHint(err error) string {
 	return hint
 }
 
-// passOver tells of stored metadata that was damaged and fetched anew.
-func (u *Updater) passOver(v *trust.View) {
+// passOver tells of stored metadata that was damaged and fetched anew, and of
+// numbers that the source gives a second meaning.
+func (u *Updater) passOver(v *trust.View, s source.Source) {
 	for _, note := range v.Notes() {
-		if trust.KindOf(note) == trust.Damaged {
+		switch trust.KindOf(note) {
+		case trust.Damaged:
 			u.emit(event.StateDamaged, "error", note.Error())
+		case trust.Reused:
+			u.emit(event.NumbersReused, "source", s.Name(), "error", note.Error())
 		}
 	}
 }
@@ -319,6 +326,28 @@ func (u *Updater) Signed() (at, floor time.Time) {
 		return at, floor
 	}
 	return view.SignedAt(), view.Floor()
+}
+
+// Role is a role of the trusted metadata.
+type Role struct {
+	trust.Expiry
+	Unneeded bool // this machine updates though it has expired
+}
+
+// Roles are those of the metadata that u trusts, with their expiries; none
+// before the first update.
+func Roles(u *Updater) ([]Role, error) {
+	view, err := u.client().Load()
+	if err != nil {
+		return nil, err
+	}
+	_, now, err := u.newestModules()
+	var roles []Role
+	for _, e := range view.Expiries() {
+		unneeded := err == nil && e.Role == "modules" && e.Empty && !needsModules(u.Modules, now)
+		roles = append(roles, Role{e, unneeded})
+	}
+	return roles, nil
 }
 
 // Now is the present by the clock and by what was verified: see [trust.Client.Now].

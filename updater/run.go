@@ -415,11 +415,14 @@ func (u *Updater) conclude(ctx context.Context, res *Result, err error) {
 		return
 	case good > 0:
 		res.Outcome = Updated
+	case err != nil:
+		res.Outcome, res.Reason = NothingNew, ReasonBehind
+		res.Error, res.Hint = err.Error(), behindHint
+		u.emit(event.SourcesBehind, "error", res.Error)
+		return
 	default:
 		res.Outcome = NothingNew
-		if err == nil {
-			u.emit(event.NothingNew, "source", res.Source)
-		}
+		u.emit(event.NothingNew, "source", res.Source)
 		return
 	}
 	u.emit(event.UpdateFinished, "result", res.Outcome, "bytes", fmt.Sprint(res.Bytes))

@@ -85,6 +85,11 @@ const (
 	Stopped    = "stopped" // interrupted
 )
 
+// ReasonBehind is that all sources that answered are behind what was seen before:
+// what there is is used, and nothing newer is to be had. As after a publisher came
+// back from a backup.
+const ReasonBehind = "sources behind"
+
 // Result is how an update ended.
 type Result struct {
 	Outcome  string    `json:"outcome"`
@@ -97,6 +102,10 @@ type Result struct {
 	Full     int64     `json:"full_bytes"` // what the full images would have cost
 	Bases    []Change  `json:"bases"`
 	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
+
+	// Reason is why there is nothing new, or why it failed, for those who act on
+	// it: one of the reasons, or "".
+	Reason string `json:"reason,omitempty"`
 
 	Hint    string         `json:"hint,omitempty"` // what to do, where the error alone leaves that open
 	Modules []ModuleChange `json:"modules,omitempty"`

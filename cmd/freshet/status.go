@@ -112,7 +112,28 @@ func warnings(st api.Status) []string {
 	if last := st.Update.Last; last != nil && last.Outcome == api.Failed && last.Hint != "" {
 		all = append(all, "what to do: "+last.Hint)
 	}
+	all = append(all, behindNotes(st)...)
+	all = append(all, roleNotes(st)...)
 	return append(all, engineNotes(st)...)
+}
+
+// behindNotes says whether the last update found nothing that it could follow.
+func behindNotes(st api.Status) []string {
+	if last := st.Update.Last; last != nil && last.Reason == api.ReasonBehind && !last.Imported {
+		return []string{"nothing newer is to be had, " + behindText + ": " + last.Hint}
+	}
+	return nil
+}
+
+// roleNotes says which roles have expired.
+func roleNotes(st api.Status) []string {
+	var all []string
+	for _, r := range st.Roles {
+		if r.Left < 0 && !r.Unneeded {
+			all = append(all, fmt.Sprintf("the metadata of %s expired at %s: nothing is updated before the publisher signs it again", r.Role, stamp(r.Expires)))
+		}
+	}
+	return all
 }
 
 func refusedNote(st api.Status) string { return "the settings file is not in force: " + st.Refused }
@@ -161,9 +182,23 @@ func printStatus(w io.Writer, st api.Status) {
 	if !st.SignedAt.IsZero() {
 		fmt.Fprintf(t, "signed:\t%s (%s)\n", stamp(st.SignedAt), ago(st.Now, st.SignedAt))
 	}
+	printRoles(t, st)
 	printLicenceStatus(t, st)
 	printFirewallStatus(t, st)
 	t.Flush()
+}
+
+// printRoles says until when the metadata is valid, of the role that ends first.
+func printRoles(w io.Writer, st api.Status) {
+	var first *api.RoleStatus
+	for i, r := range st.Roles {
+		if !r.Unneeded && (first == nil || r.Left < first.Left) {
+			first = &st.Roles[i]
+		}
+	}
+	if first != nil {
+		fmt.Fprintf(w, "valid:\tuntil %s (%s; of %d roles the first, %s)\n", stamp(first.Expires), ago(st.Now, first.Expires), len(st.Roles), first.Role)
+	}
 }
 
 func headline(st api.Status) string {
@@ -210,6 +245,8 @@ func notes(st api.Status) []string {
 		all = append(all, fmt.Sprintf("what was rolled back before %s is not known any more: of %s nothing that was published before is installed (freshet bases unhold NAME, freshet modules unhold NAME)",
 			stamp(st.HistoryLost), strings.Join(st.Undecided, ", ")))
 	}
+	all = append(all, behindNotes(st)...)
+	all = append(all, roleNotes(st)...)
 	all = append(all, licenceNotes(st)...)
 	return append(all, engineNotes(st)...)
 }

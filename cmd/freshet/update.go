@@ -168,6 +168,9 @@ func interrupted(s *session, id int) error {
 	}
 }
 
+// behindText is what the reason of a run means.
+const behindText = "as every source is behind what this machine has seen"
+
 // outcome is the error that a result means.
 func outcome(id int, r api.Result) error {
 	switch r.Outcome {
@@ -177,6 +180,9 @@ func outcome(id int, r api.Result) error {
 		return &api.Error{Code: api.RunPartly, Text: "some bases were not updated: " + r.Error}
 	case api.Stopped:
 		return &api.Error{Code: api.RunStopped, Text: "stopped: " + r.Error}
+	}
+	if r.Reason == api.ReasonBehind && !r.Imported {
+		return &api.Error{Code: api.RunPartly, Text: "nothing newer is to be had, " + behindText + ": " + r.Error, Hint: r.Hint}
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ type Status struct {
 	Held       []Held       `json:"held,omitempty"`
 	Sources    []string     `json:"sources"` // in the order to ask, without credentials
 
+	// Roles are those of the trusted metadata; none before the first update.
+	Roles []RoleStatus `json:"roles,omitempty"`
+
 	// Unsupplied says that nothing can become newer by itself: there is no source,
 	// no folder is watched for bundles, and the last update was no import.
 	Unsupplied bool `json:"unsupplied,omitempty"`
@@ -64,6 +67,16 @@ type Status struct {
 	// Engines is what engines failed at since the last update began. It is
 	// known to a running agent alone.
 	Engines []EngineError `json:"engine_errors,omitempty"`
+}
+
+// RoleStatus is until when the metadata of a role is valid. Expired, it stops
+// updates, except where it is unneeded: it names no module, and there is none.
+type RoleStatus struct {
+	Role     string    `json:"role"` // "root", "targets", "bases", …
+	Version  int64     `json:"version"`
+	Expires  time.Time `json:"expires"`
+	Left     int64     `json:"left_seconds"` // negative: expired
+	Unneeded bool      `json:"unneeded,omitempty"`
 }
 
 // Missing is a base that is wanted and not installed.
@@ -196,6 +209,10 @@ const (
 	Stopped    = "stopped"
 )
 
+// ReasonBehind is that all sources that answered are behind what was seen before,
+// so that nothing newer is to be had.
+const ReasonBehind = "sources behind"
+
 // Result is how a run ended.
 type Result struct {
 	Outcome  string    `json:"outcome"`
@@ -209,6 +226,9 @@ type Result struct {
 	Bases    []Change  `json:"bases"`
 	Notes    []string  `json:"notes,omitempty"` // what a person should know although the outcome does not say it
 	Hint     string    `json:"hint,omitempty"`  // what to do or to know, where the outcome leaves that open
+
+	// Reason is why there is nothing new: ReasonBehind, or "".
+	Reason string `json:"reason,omitempty"`
 
 	Modules []ModuleChange `json:"modules,omitempty"`
 

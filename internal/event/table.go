@@ -25,6 +25,8 @@ const (
 	WithoutBases             Code = "WithoutBases"
 	SourceFailed             Code = "SourceFailed"
 	SourceBehind             Code = "SourceBehind"
+	SourcesBehind            Code = "SourcesBehind"
+	NumbersReused            Code = "NumbersReused"
 	SourceBusy               Code = "SourceBusy"
 	SourceSlow               Code = "SourceSlow"
 	SourceWithholds          Code = "SourceWithholds"
@@ -122,6 +124,8 @@ var Table = []Kind{
 	{WithoutBases, Warning, "running without databases{why}", "run freshet enroll URL --root FILE; where that was done, freshet update"},
 	{SourceFailed, Warning, "source {source} failed: {error}", "the next source is asked; check its address, the network and the proxy"},
 	{SourceBehind, Info, "source {source} is behind what was seen before: {error}", "the next source is asked; a mirror that stays behind needs its administrator"},
+	{SourcesBehind, Warning, "every source is behind what was seen before: {error}", "the installed bases stay in use; mirrors catch up by themselves; where the publisher came back from a backup, they sign above the numbers seen: freshet-publish restore REPO --above NUMBER, from freshet status --json"},
+	{NumbersReused, Error, "source {source} signs other content under numbers that were seen: {error}", "nothing older is installed; the publisher came back from a backup, or two sign the same repository: they sign above the numbers seen, freshet-publish restore REPO --above NUMBER, from freshet status --json"},
 	{SourceBusy, Warning, "source {source} is busy: {error}", "the next source is asked, and this one again after that time"},
 	{SourceSlow, Info, "source {source} is left for another one at {file}: {error}", "what came is kept, and the slow source is asked last for some hours"},
 	{SourceWithholds, Warning, "source {source} names what it does not give: {error}", "the other sources are asked, also for the newest whole set before it; a mirror that is copied must get its timestamp last: tell its administrator"},

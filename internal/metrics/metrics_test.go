@@ -30,6 +30,7 @@ func full() metrics.Sample {
 			Version: "1.2.3", State: "out of date", SignedAt: noon, Generation: 7, Trial: true, Refused: "line 3",
 			Bases:   []api.BaseStatus{{Name: "hosts", Version: 3, Age: 99, Published: noon, Records: 5, Size: 100}, {Name: "urls"}},
 			Missing: []api.Missing{{Name: "hots"}},
+			Roles:   []api.RoleStatus{{Role: "root", Version: 2, Expires: noon}, {Role: "modules", Unneeded: true}},
 			Held:    []api.Held{{Base: "hosts", Version: 4}, {Base: "hosts", Version: 5}, {Module: "scanner"}},
 			Engines: []api.EngineError{{Base: "hosts", Step: "deliver"}},
 		},

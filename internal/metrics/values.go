@@ -44,6 +44,20 @@ func perBase(of func(api.BaseStatus) float64) func(*Sample) []value {
 	}
 }
 
+func perRole(of func(api.RoleStatus) float64) func(*Sample) []value {
+	return func(s *Sample) []value {
+		var all []value
+		for _, r := range s.Status.Roles {
+			if !r.Unneeded {
+				all = append(all, value{[]string{"role", r.Role}, of(r)})
+			}
+		}
+		return all
+	}
+}
+
+func behind(last *api.Result) bool { return last != nil && last.Reason == api.ReasonBehind }
+
 func missing(s *Sample) []value {
 	var all []value
 	for _, m := range s.Status.Missing {

@@ -19,6 +19,9 @@ const (
 	// Behind is a source that lags behind what was already seen. The next
 	// source is asked; it is neither an attack nor a failed update.
 	Behind Kind = "behind"
+	// Reused is a version that was seen with another content: its publisher came
+	// back from a backup, or there are two of them. It is noted and refuses nothing.
+	Reused Kind = "reused"
 	// Rollback is newer metadata that names an older version of a part than
 	// was seen, or leaves it out: a publisher's mistake or an attack.
 	Rollback Kind = "rollback"
@@ -48,6 +51,10 @@ type Error struct {
 	Kind Kind
 	Role string // "root", "bases", …; empty if it is about none
 	Err  error
+
+	// Empty, of Expired: the metadata of a delegated role is what the snapshot
+	// names and the role signed, and names no target.
+	Empty bool
 }
 
 func (e *Error) Error() string {
@@ -66,6 +73,12 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return ""
+}
+
+// IsEmpty says whether an error is about expired metadata that names nothing.
+func IsEmpty(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Empty
 }
 
 // RoleOf is the role that an error from this package is about, "" for none.

@@ -3,8 +3,10 @@ package trust
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -131,6 +133,9 @@ func (r *refresh) updateTimestamp(ctx context.Context) error {
 	r.raiseFloor(signedAt(offered))
 	err = guard(func() error { return second(r.trusted.UpdateTimestamp(data)) })
 	if errors.Is(err, &metadata.ErrEqualVersionNumber{}) {
+		if !sameSigned(data, r.marks.timestampData) {
+			r.noteReused(metadata.TIMESTAMP, offered.Signed.Version)
+		}
 		if err := r.checkTimestampExpiry(); err != nil { // the one already stored stays in use
 			return err
 		}
@@ -207,7 +212,11 @@ func (r *refresh) updateSnapshot(ctx context.Context) error {
 	const role = metadata.SNAPSHOT
 	meta := r.trusted.Timestamp.Signed.Meta[snapshotFile]
 	if r.marks.snapshot != nil {
-		matches := r.marks.snapshot.Signed.Version == meta.Version && meta.VerifyLengthHashes(r.marks.snapshotData) == nil
+		same := r.marks.snapshot.Signed.Version == meta.Version
+		matches := same && meta.VerifyLengthHashes(r.marks.snapshotData) == nil
+		if same && !matches && !r.marks.rotated {
+			r.noteReused(role, meta.Version)
+		}
 		var err error
 		if matches || !r.marks.rotated {
 			err = guard(func() error { return second(r.trusted.UpdateSnapshot(r.marks.snapshotData, true)) })
@@ -265,8 +274,31 @@ func (r *refresh) checkSnapshot(offered map[string]*metadata.MetaFiles) error {
 		if now.Version < seen.Version {
 			return fail(Rollback, metadata.SNAPSHOT, "%s is listed at version %d, but version %d was seen", name, now.Version, seen.Version)
 		}
+		if is, was := now.Hashes["sha256"], seen.Hashes["sha256"]; now.Version == seen.Version && is != nil && was != nil && !bytes.Equal(is, was) {
+			r.noteReused(strings.TrimSuffix(name, ".json"), seen.Version)
+		}
 	}
 	return nil
+}
+
+func (r *refresh) noteReused(role string, version int64) {
+	r.note(Reused, role, fmt.Errorf("version %d, with another content than was seen under that number", version))
+}
+
+// sameSigned says whether two files of metadata sign the same to the byte,
+// whatever their signatures.
+func sameSigned(a, b []byte) bool {
+	signed := func(data []byte) []byte {
+		var doc struct {
+			Signed json.RawMessage `json:"signed"`
+		}
+		var text bytes.Buffer
+		if json.Unmarshal(data, &doc) != nil || json.Compact(&text, doc.Signed) != nil {
+			return data
+		}
+		return text.Bytes()
+	}
+	return bytes.Equal(a, b) || bytes.Equal(signed(a), signed(b))
 }
 
 func second[T any](_ T, err error) error { return err }

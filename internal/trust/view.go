@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -168,6 +169,11 @@ func (v *View) loadTrusted(ctx context.Context, f Fetcher, at edge) (*targetsMet
 		return nil, err
 	}
 	md, err := v.accept(at, data)
+	if IsEmpty(err) { // else it is fetched at each refresh
+		if stored := v.store.write(at.role, data); stored != nil {
+			return nil, stored
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -210,9 +216,24 @@ func (v *View) accept(at edge, data []byte) (*targetsMetadata, error) {
 		return err
 	})
 	if err != nil {
-		return nil, lapsed(at.role, err, data, v.against)
+		err = lapsed(at.role, err, data, v.against)
+		if at.parent != nil {
+			err = emptied(err, data)
+		}
+		return nil, err
 	}
 	return md, nil
+}
+
+// emptied marks the error of expired metadata that names nothing: its expiry is
+// the last thing that is checked of it.
+func emptied(err error, data []byte) error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == Expired {
+		md, parsed := parse[metadata.TargetsType](e.Role, data)
+		e.Empty = parsed == nil && namesNothing(md)
+	}
+	return err
 }
 
 // loadOffline takes what is stored if it is signed by the right keys, be it
