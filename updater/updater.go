@@ -75,8 +75,8 @@ const keepParts = 7 * 24 * time.Hour
 const stopTime = 10 * time.Second
 
 // toldByResult are the events whose matter a Result has fields for.
-var toldByResult = map[event.Code]bool{event.SourcesBehind: true, 
-	event.UpdateFailed: true, event.UpdateStopped: true,
+var toldByResult = map[event.Code]bool{
+	event.UpdateFailed: true, event.UpdateStopped: true, event.SourcesBehind: true,
 	event.BaseUpdateFailed: true, event.BaseUnknown: true, event.BaseRefused: true, event.BaseRolledBack: true,
 }
 
